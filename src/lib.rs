@@ -1,4 +1,34 @@
 //! mana-ai plans a user's due AI missions on the server while no browser tab is open.
+//!
+//! # The data flow, and the files in its order
+//!
+//! ```text
+//! sync_changes rows → fold → missions → which are due? → prompt → mana-llm → plan → one new row
+//! ```
+//!
+//! 1. [`domain`] says what the log means, without any I/O: rows ([`domain::change`]) are folded into
+//!    records ([`domain::fold`]), those are missions ([`domain::mission`]) with a [`domain::cadence`].
+//! 2. [`planner`] asks the model: the allow-list ([`planner::tools`]), the [`planner::prompt`], the client
+//!    ([`planner::llm`]), and what of the answer is a [`planner::plan`].
+//! 3. [`store`] is the database: [`store::UserTx`] is the only door to a user's rows
+//!    ([`store::changes`]); the schedule of all users is kept by [`store::refresh`] and handed out under
+//!    leases by [`store::schedule`]; [`store::access`] sets it up.
+//! 4. [`attempt`] does one claimed mission with these, [`tick`] all that are due.
+//! 5. [`http`] and [`service`] make it a process, [`config`] tells it how, [`inspect`] explains a mission.
+//!
+//! Nothing imports what stands below it. The stages are types, `ClaimedMission → Messages → Plan →
+//! Iteration → NewChange`, and only the last can be inserted.
+
+pub mod attempt;
+pub mod client;
+pub mod config;
+pub mod domain;
+pub mod http;
+pub mod inspect;
+pub mod planner;
+pub mod service;
+pub mod store;
+pub mod tick;
 
 #[cfg(feature = "demo")]
 pub mod demo;

@@ -1,1 +1,167 @@
-fn main() {}
+//! The command line: what to do, how to start and how to stop.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use mana_ai::config::{self, Config};
+use mana_ai::store::{Store, StoreError, access};
+use mana_ai::{inspect, service};
+use secrecy::ExposeSecret;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Plans users' due AI missions on the server, while no browser tab is open.
+///
+/// The configuration comes from environment variables; `.env.example` explains each. Without a
+/// subcommand the service runs, as with `serve`.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve HTTP on PORT and plan due missions every TICK_INTERVAL_MS
+    Serve,
+    /// Run one tick and print its stats as JSON; exit code 1 if it had any error
+    Tick,
+    /// Set the database up: roles, view, policy, grants, tables, index. May be repeated
+    Migrate,
+    /// Print a user's missions as the log tells them, and why each is due or not, as JSON
+    Inspect {
+        /// Whose missions
+        #[arg(long)]
+        user: String,
+        /// Only this one
+        #[arg(long)]
+        mission: Option<String>,
+    },
+    /// Ask the service on PORT for its health; exit code 1 if it does not answer. For containers
+    Healthcheck,
+    /// Show the whole pipeline with real data on this machine, in a few seconds
+    #[cfg(feature = "demo")]
+    Demo(mana_ai::demo::DemoArgs),
+    #[cfg(feature = "demo")]
+    #[command(hide = true)]
+    EmbeddedPostgres,
+}
+
+/// The configuration is wrong: nothing was tried.
+const EXIT_CONFIG: u8 = 2;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let command = Cli::parse().command.unwrap_or(Command::Serve);
+    let done = match command {
+        Command::Serve => serve().await,
+        Command::Tick => tick().await,
+        Command::Migrate => migrate().await,
+        Command::Inspect { user, mission } => print_missions(&user, mission.as_deref()).await,
+        Command::Healthcheck => healthcheck().await,
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => mana_ai::demo::run(args).await.map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "demo")]
+        Command::EmbeddedPostgres => {
+            mana_ai::demo::postgres::serve().await.map(|()| ExitCode::SUCCESS).map_err(Failure::from)
+        }
+    };
+    done.unwrap_or_else(|failure| {
+        // Not with `eprintln!`, which panics if nobody reads any more.
+        let _ = writeln!(std::io::stderr(), "mana-ai: {failure}");
+        if failure.is::<config::ConfigError>() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+    })
+}
+
+/// Any error, on its way to the terminal.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+async fn serve() -> Result<ExitCode, Failure> {
+    let config = Config::from_env()?;
+    log_to_stdout();
+    let listener = service::listen(config.port).await?;
+    service::serve(config, listener, stop_on_signal()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn tick() -> Result<ExitCode, Failure> {
+    let config = Config::from_env()?;
+    log_to_stderr();
+    let (_, runner) = service::runner(&config, stop_on_signal())?;
+    let stats = runner.tick(true).await;
+    println!("{}", serde_json::to_string_pretty(&stats)?);
+    Ok(if stats.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn migrate() -> Result<ExitCode, Failure> {
+    let config = Config::from_env()?;
+    log_to_stderr();
+    match access::migrate(&store(&config)?).await {
+        Err(StoreError::MayNot { reason, sql }) => {
+            println!("{sql}");
+            eprintln!(
+                "mana-ai: {reason}. Let a login that owns sync_changes and may create roles run the SQL above \
+                 (mana-ai migrate 2>/dev/null | psql …), then repeat this command"
+            );
+            Ok(ExitCode::FAILURE)
+        }
+        other => {
+            other?;
+            println!("the database is set up for mana-ai");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn print_missions(user: &str, mission: Option<&str>) -> Result<ExitCode, Failure> {
+    let config = Config::from_env()?;
+    log_to_stderr();
+    let missions = inspect::inspect(&store(&config)?, user, mission).await?;
+    println!("{}", serde_json::to_string_pretty(&missions)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn healthcheck() -> Result<ExitCode, Failure> {
+    let url = format!("http://127.0.0.1:{}/health", config::port()?);
+    let client = mana_ai::client::builder().timeout(Duration::from_secs(3)).build()?;
+    client.get(url).send().await?.error_for_status()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn store(config: &Config) -> Result<Store, service::StartError> {
+    Store::new(config.database_url.expose_secret(), config.pool_size).map_err(service::StartError::Database)
+}
+
+/// Cancelled by SIGTERM or Ctrl-C; a second one ends the process at once.
+fn stop_on_signal() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            return;
+        };
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        told.cancel();
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        std::process::exit(1);
+    });
+    stop
+}
+
+fn log_to_stdout() {
+    tracing_subscriber::fmt().with_env_filter(log_filter()).init();
+}
+
+/// Where stdout is for the answer.
+fn log_to_stderr() {
+    tracing_subscriber::fmt().with_env_filter(log_filter()).with_writer(std::io::stderr).init();
+}
+
+fn log_filter() -> EnvFilter {
+    EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy()
+}

@@ -1,3 +1,223 @@
-//! The whole pipeline on one machine.
+//! The whole pipeline on one machine, with real data: embedded Postgres, stand-in LLM, simulated device.
 
+pub mod answer;
+pub mod database;
+pub mod device;
+pub mod llm;
+mod missions;
 pub mod postgres;
+mod say;
+
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::Value;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Executor as _, PgPool, Row as _};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::database::{SYNC_CHANGES, Server};
+use self::device::Device;
+use self::llm::{Behaviour, StandIn};
+use crate::config::Config;
+use crate::domain::staging::Proposal;
+use crate::service;
+use crate::store::Store;
+
+const SERVICE_KEY: &str = "demo-service-key";
+const USER: &str = "demo-user";
+const PORT: u16 = 3066;
+
+/// Flags of `mana-ai demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Leave service and database up at the end, and print the curl lines to try
+    #[arg(long)]
+    keep: bool,
+    /// Plan with this OpenAI-compatible server instead of the stand-in
+    #[arg(long, value_name = "URL")]
+    llm_url: Option<String>,
+    /// The model to ask there
+    #[arg(long, requires = "llm_url", default_value = "mana/reasoning")]
+    model: String,
+}
+
+/// Any error of the demo.
+pub type DemoError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What runs for the demo.
+struct Stage {
+    db: PgPool,
+    device: Device,
+    stand_in: StandIn,
+    address: String,
+    stop: CancellationToken,
+    service: tokio::task::JoinHandle<Result<(), service::StartError>>,
+}
+
+/// Runs it, and cleans up after it whether it went well or not.
+pub async fn run(args: DemoArgs) -> Result<(), DemoError> {
+    say::title("mana-ai: from a mission on a device to a task that its user approved");
+    say::step(1, "A Postgres with mana-sync's table");
+    let server = Server::find(&std::env::current_exe()?).await?;
+    let name = format!("mana_ai_demo_{}", std::process::id());
+    let url = server.create_database(&name, None).await?;
+    let source = if server.is_embedded() { "an embedded server" } else { "the server of DATABASE_URL" };
+    say::fact(&format!("{source}, database {name}, row-level security forced"));
+
+    let told = tokio::select! {
+        told = tell(&url, &args) => told,
+        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+    };
+    server.drop_database(&name).await?;
+    told
+}
+
+async fn tell(url: &str, args: &DemoArgs) -> Result<(), DemoError> {
+    let stage = set_up(url, args).await?;
+    let mut device = stage.device.clone();
+    say::step(4, "A tick, triggered over HTTP with the service key");
+    let stats = tick(&stage.address).await?;
+    say::json("POST /internal/tick →", &stats);
+    show_call(&stage.stand_in, args);
+    show_row(&stage.db).await?;
+    match show_staging(&mut device).await? {
+        Some(proposal) => show_approval(&stage.db, &device, &proposal).await?,
+        None => say::fact("the model proposed no task, so there is nothing to approve"),
+    }
+    say::step(9, "A second tick finds nothing due");
+    let again = tick(&stage.address).await?;
+    say::json("POST /internal/tick →", &again);
+    if args.llm_url.is_none() && (stats["plansWrittenBack"] != 2 || again["dueMissionCount"] != 0) {
+        return Err("that is not what should have happened: two plans, then nothing due".into());
+    }
+    say::done("Done: planned without a browser, approved by its user, attributed to the AI.");
+    if args.keep {
+        say::keep(&stage.address, SERVICE_KEY, url);
+        tokio::signal::ctrl_c().await?;
+    }
+    stage.stop.cancel();
+    stage.db.close().await;
+    Ok(stage.service.await??)
+}
+
+async fn set_up(url: &str, args: &DemoArgs) -> Result<Stage, DemoError> {
+    let db = PgPoolOptions::new().max_connections(4).connect(url).await?;
+    db.execute(SYNC_CHANGES).await?;
+    let device = Device {
+        sync: db.clone(),
+        store: Store::new(url, 2)?,
+        user_id: USER.into(),
+        client_id: "demo-phone".into(),
+        handled: HashSet::new(),
+    };
+    say::step(2, "A device writes four missions");
+    for (id, what, data) in missions::all(now()) {
+        say::fact(&format!("{id:14} „{}“, {what}", data["title"].as_str().unwrap_or_default()));
+        device.create_mission(id, data).await?;
+    }
+    say::step(3, "The service starts");
+    let stand_in = StandIn::start(Behaviour::Plan).await?;
+    let (address, stop, service) =
+        start_service(url, args.llm_url.as_deref().unwrap_or(stand_in.url()), &args.model).await?;
+    Ok(Stage { db, device, stand_in, address, stop, service })
+}
+
+type Started = (String, CancellationToken, tokio::task::JoinHandle<Result<(), service::StartError>>);
+
+async fn start_service(url: &str, llm_url: &str, model: &str) -> Result<Started, DemoError> {
+    let config = Config::from_vars(|name| match name {
+        "DATABASE_URL" => Some(url.into()),
+        "MANA_SERVICE_KEY" => Some(SERVICE_KEY.into()),
+        "MANA_LLM_URL" => Some(llm_url.into()),
+        "MANA_LLM_MODEL" => Some(model.into()),
+        // The demo ticks when it says so.
+        "TICK_ENABLED" => Some("false".into()),
+        _ => None,
+    })?;
+    let (listener, note) = match TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).await {
+        Ok(listener) => (listener, String::new()),
+        Err(_) => (TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?, format!(" (port {PORT} is taken)")),
+    };
+    let address = format!("http://{}", listener.local_addr()?);
+    let stop = CancellationToken::new();
+    let service = tokio::spawn(service::serve(config, listener, stop.clone()));
+    say::fact(&format!("mana-ai on {address}{note}, mana-llm on {llm_url}"));
+    Ok((address, stop, service))
+}
+
+async fn tick(address: &str) -> Result<Value, DemoError> {
+    let client = crate::client::builder().timeout(Duration::from_secs(150)).build()?;
+    let request =
+        client.post(format!("{address}/internal/tick?wait=true")).header("X-Service-Key", SERVICE_KEY);
+    Ok(serde_json::from_str(&request.send().await?.error_for_status()?.text().await?)?)
+}
+
+fn show_call(stand_in: &StandIn, args: &DemoArgs) {
+    say::step(5, "What mana-llm was asked, and what it answered");
+    let Some(call) = stand_in.requests().into_iter().next() else {
+        return say::fact(&format!(
+            "{} was asked, not the stand-in",
+            args.llm_url.as_deref().unwrap_or("nobody")
+        ));
+    };
+    let prompt = call.body.pointer("/messages/1/content").and_then(Value::as_str).unwrap_or_default();
+    say::quote(prompt);
+    say::fact("its answer:");
+    say::quote(&answer::plan_for(&call.body));
+}
+
+async fn show_row(db: &PgPool) -> Result<(), DemoError> {
+    say::step(6, "The one row that each plan became");
+    let rows = db
+        .fetch_all(
+            "SELECT record_id, client_id, actor::text, field_timestamps::text,
+                    data ->> 'nextRunAt' AS next, jsonb_array_length(data -> 'iterations') AS iterations
+             FROM sync_changes WHERE client_id = 'mana-ai-runner' ORDER BY record_id",
+        )
+        .await?;
+    for row in rows {
+        let (id, client): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let (actor, times): (String, String) = (row.try_get(2)?, row.try_get(3)?);
+        let (next, iterations): (String, i32) = (row.try_get(4)?, row.try_get(5)?);
+        say::fact(&format!("{id}: {iterations} iteration(s), next run {next}, by {client} {actor}"));
+        say::detail(&format!("field_timestamps {times}"));
+    }
+    Ok(())
+}
+
+async fn show_staging(device: &mut Device) -> Result<Option<Proposal>, DemoError> {
+    say::step(7, "The device pulls, and turns the steps into proposals");
+    let mut all = Vec::new();
+    for id in [missions::DUE, missions::REVIEWED] {
+        all.extend(device.stage(id, now()).await?);
+    }
+    for proposal in &all {
+        say::fact(&format!("{} ({})", proposal.summary, proposal.tool_name));
+    }
+    let second = device.second().stage(missions::DUE, now()).await?;
+    say::detail(&format!("a second device of the same user stages {} of them again", second.len()));
+    Ok(all.into_iter().find(|proposal| proposal.tool_name == "create_task"))
+}
+
+async fn show_approval(db: &PgPool, device: &Device, proposal: &Proposal) -> Result<(), DemoError> {
+    say::step(8, "Its user approves one: the task lands, attributed to the AI");
+    let id = device.approve(proposal, now()).await?;
+    let row = sqlx::query("SELECT data, actor FROM sync_changes WHERE record_id = $1")
+        .bind(id)
+        .fetch_one(db)
+        .await?;
+    say::json("todo / tasks", &row.try_get::<Value, _>(0)?);
+    say::json("actor", &row.try_get::<Value, _>(1)?);
+    Ok(())
+}
+
+/// The clock of the simulated device.
+#[expect(clippy::disallowed_methods, reason = "a device has a clock of its own")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}

@@ -1,0 +1,8 @@
+//! HTTP clients: the one place where TLS gets its provider.
+
+/// Start here, not at `reqwest::Client::builder()`, which panics without a provider.
+pub fn builder() -> reqwest::ClientBuilder {
+    // Fails only if there is one already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+}

@@ -1,0 +1,174 @@
+//! Every variable: its unit, its default, and what it takes. The only place that reads the environment.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use secrecy::SecretString;
+
+/// The whole configuration of the service. `.env.example` explains the variables to operators.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `DATABASE_URL`: the Postgres of mana-sync.
+    pub database_url: SecretString,
+    /// `DATABASE_POOL_SIZE`: connections at most. None is held during a model call.
+    pub pool_size: u32,
+    /// `MIGRATE_ON_START`: set the database up where it is not.
+    pub migrate_on_start: bool,
+    /// `MANA_SERVICE_KEY`: opens `/internal`, and is our key at mana-llm. No default.
+    pub service_key: SecretString,
+    /// `MANA_LLM_URL`: base of mana-llm.
+    pub llm_url: String,
+    /// `MANA_LLM_MODEL`: `provider/model` or an alias.
+    pub llm_model: String,
+    /// `MANA_LLM_TIMEOUT_MS`: for a whole call.
+    pub llm_timeout: Duration,
+    /// `PORT`: where HTTP listens, on all addresses.
+    pub port: u16,
+    /// `TICK_ENABLED`: run the loop? Without it only requests tick.
+    pub tick_enabled: bool,
+    /// `TICK_INTERVAL_MS`: from one tick's start to the next.
+    pub tick_interval: Duration,
+    /// `TICK_CONCURRENCY`: missions at once in this process.
+    pub concurrency: usize,
+    /// `USER_CONCURRENCY`: missions of one user at once, over all replicas.
+    pub user_concurrency: u32,
+    /// `LEASE_MS`: how long a replica that says nothing keeps a mission.
+    pub lease: Duration,
+    /// `REFRESH_OVERLAP_MS`: how long a transaction of mana-sync may stay open and still be seen.
+    pub refresh_overlap: Duration,
+    /// `MANA_TIME_ZONE`: of cadences whose user's zone nothing tells.
+    pub time_zone: TimeZone,
+    /// `DRAIN_TIMEOUT_MS`: what running missions get after a stop signal.
+    pub drain_timeout: Duration,
+}
+
+/// Everything that is wrong with the environment, one line per variable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration has {} fault(s):\n  {}\n.env.example explains every variable", .0.len(), .0.join("\n  "))]
+pub struct ConfigError(pub Vec<String>);
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+impl Config {
+    /// Reads the process's environment.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+        Self::from_vars(|name| std::env::var(name).ok())
+    }
+
+    /// Reads from anything that knows variables. An empty value counts as not set.
+    pub fn from_vars(get: impl FnMut(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut read = Reader { get, faults: Vec::new() };
+        let config = Self {
+            database_url: read
+                .required("DATABASE_URL", "postgresql://user:password@host:5432/database")
+                .into(),
+            pool_size: read.number("DATABASE_POOL_SIZE", 10, 2..=1000, "connections"),
+            migrate_on_start: read.flag("MIGRATE_ON_START", true),
+            service_key: read.required("MANA_SERVICE_KEY", "the key that the services share").into(),
+            llm_url: read.url("MANA_LLM_URL", "http://localhost:3025"),
+            llm_model: read.text("MANA_LLM_MODEL", "mana/reasoning"),
+            llm_timeout: read.ms("MANA_LLM_TIMEOUT_MS", 60_000, 100..=DAY_MS),
+            port: read.number("PORT", 3066, 0..=u16::MAX, "as a TCP port, 0 for a free one"),
+            tick_enabled: read.flag("TICK_ENABLED", true),
+            tick_interval: read.ms("TICK_INTERVAL_MS", 60_000, 100..=DAY_MS),
+            concurrency: read.number("TICK_CONCURRENCY", 8, 1..=1024, "missions"),
+            user_concurrency: read.number("USER_CONCURRENCY", 2, 1..=1024, "missions"),
+            lease: read.ms("LEASE_MS", 120_000, 1000..=DAY_MS),
+            refresh_overlap: read.ms("REFRESH_OVERLAP_MS", 600_000, 0..=DAY_MS),
+            time_zone: read.zone("MANA_TIME_ZONE", "Europe/Berlin"),
+            drain_timeout: read.ms("DRAIN_TIMEOUT_MS", 25_000, 0..=DAY_MS),
+        };
+        if config.lease <= config.llm_timeout {
+            let (lease, call) = (config.lease.as_millis(), config.llm_timeout.as_millis());
+            read.faults.push(format!(
+                "LEASE_MS={lease} is not above MANA_LLM_TIMEOUT_MS={call}: a call could outlive its lease"
+            ));
+        }
+        if read.faults.is_empty() { Ok(config) } else { Err(ConfigError(read.faults)) }
+    }
+}
+
+/// `PORT` alone, for the health check of a container: it must not depend on anything else.
+pub fn port() -> Result<u16, ConfigError> {
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    let mut read = Reader { get: |name: &str| std::env::var(name).ok(), faults: Vec::new() };
+    let port = read.number("PORT", 3066, 1..=u16::MAX, "as a TCP port");
+    if read.faults.is_empty() { Ok(port) } else { Err(ConfigError(read.faults)) }
+}
+
+/// `DATABASE_URL` alone, for the demo and the tests: where it is set they use that server.
+#[cfg(feature = "demo")]
+pub fn database_url() -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    std::env::var("DATABASE_URL").ok().filter(|url| !url.trim().is_empty())
+}
+
+/// Collects faults instead of stopping at the first.
+struct Reader<G> {
+    get: G,
+    faults: Vec<String>,
+}
+
+impl<G: FnMut(&str) -> Option<String>> Reader<G> {
+    fn set(&mut self, name: &str) -> Option<String> {
+        (self.get)(name).filter(|value| !value.trim().is_empty())
+    }
+
+    fn text(&mut self, name: &str, default: &str) -> String {
+        self.set(name).unwrap_or_else(|| default.to_owned())
+    }
+
+    fn required(&mut self, name: &str, takes: &str) -> String {
+        self.set(name).unwrap_or_else(|| {
+            self.faults.push(format!("{name} is not set and has no default: {takes}"));
+            String::new()
+        })
+    }
+
+    /// `takes` says what the value is. A value that is not taken is shown: none of these is secret.
+    fn parsed<T>(&mut self, name: &str, default: T, takes: &str, parse: impl Fn(&str) -> Option<T>) -> T {
+        let Some(value) = self.set(name) else { return default };
+        parse(value.trim()).unwrap_or_else(|| {
+            self.faults.push(format!("{name}={value} is not taken: it takes {takes}"));
+            default
+        })
+    }
+
+    fn number<T: FromStr + PartialOrd + Display>(
+        &mut self,
+        name: &str,
+        default: T,
+        range: RangeInclusive<T>,
+        unit: &str,
+    ) -> T {
+        let takes = format!("a whole number from {} to {}, {unit}", range.start(), range.end());
+        self.parsed(name, default, &takes, |value| value.parse().ok().filter(|number| range.contains(number)))
+    }
+
+    fn ms(&mut self, name: &str, default: u64, range: RangeInclusive<u64>) -> Duration {
+        Duration::from_millis(self.number(name, default, range, "milliseconds"))
+    }
+
+    fn flag(&mut self, name: &str, default: bool) -> bool {
+        self.parsed(name, default, "true or false", |value| value.parse().ok())
+    }
+
+    fn zone(&mut self, name: &str, default: &str) -> TimeZone {
+        let berlin = TimeZone::get(default).unwrap_or(TimeZone::UTC);
+        self.parsed(name, berlin, "a name of the IANA time zone database, such as Europe/Berlin", |value| {
+            TimeZone::get(value).ok()
+        })
+    }
+
+    fn url(&mut self, name: &str, default: &str) -> String {
+        let takes = "an http or https URL, such as http://mana-llm:3025";
+        self.parsed(name, default.to_owned(), takes, |value| {
+            let url = reqwest::Url::parse(value).ok()?;
+            (matches!(url.scheme(), "http" | "https") && url.has_host()).then(|| value.to_owned())
+        })
+    }
+}

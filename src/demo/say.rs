@@ -1,0 +1,53 @@
+//! How the demo speaks: numbered steps, in colour where a person is watching.
+
+use anstream::println;
+use owo_colors::OwoColorize as _;
+use serde_json::Value;
+
+const LINES_OF_A_QUOTE: usize = 30;
+
+pub(super) fn title(text: &str) {
+    println!("{}", text.bold());
+}
+
+pub(super) fn step(number: u32, text: &str) {
+    println!("\n{} {}", format!("{number}.").cyan().bold(), text.bold());
+}
+
+pub(super) fn fact(text: &str) {
+    println!("   {text}");
+}
+
+pub(super) fn detail(text: &str) {
+    println!("   {}", text.dimmed());
+}
+
+pub(super) fn quote(text: &str) {
+    for line in text.lines().take(LINES_OF_A_QUOTE) {
+        println!("   {} {}", "│".dimmed(), line.dimmed());
+    }
+    let more = text.lines().count().saturating_sub(LINES_OF_A_QUOTE);
+    if more > 0 {
+        detail(&format!("│ … {more} more lines"));
+    }
+}
+
+pub(super) fn json(label: &str, value: &Value) {
+    println!("   {label} {}", format!("{value:#}").replace('\n', "\n   ").yellow());
+}
+
+pub(super) fn done(text: &str) {
+    println!("\n{}", text.green().bold());
+}
+
+pub(super) fn keep(address: &str, key: &str, database_url: &str) {
+    println!("\nService and database stay up until Ctrl-C. Try:");
+    fact(&format!("curl -s {address}/health"));
+    fact(&format!("curl -s {address}/ready"));
+    fact(&format!("curl -s -X POST -H 'X-Service-Key: {key}' {address}/internal/tick"));
+    fact(&format!("psql '{database_url}' -c 'SELECT * FROM mana_ai.mission_schedule'"));
+    fact(&format!(
+        "MANA_SERVICE_KEY={key} DATABASE_URL='{database_url}' cargo run -q -- inspect --user {}",
+        super::USER
+    ));
+}

@@ -1,0 +1,92 @@
+//! Rows of mana-sync's log: what we read of one, and the one kind we write.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::mission::Iteration;
+
+/// The app and table under which mana-sync keeps missions.
+pub const APP_ID: &str = "ai";
+/// See [`APP_ID`].
+pub const TABLE_NAME: &str = "aiMissions";
+/// Who we are in `client_id`.
+pub const CLIENT_ID: &str = "mana-ai-runner";
+/// The newest `schema_version` that this service can read.
+pub const SCHEMA_VERSION: i32 = 1;
+
+/// A record's fields by name. The values stay the raw JSON text that was read, so what other
+/// writers put there leaves us byte for byte as it came.
+pub type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// A timestamp per field, compared as strings.
+pub type Clocks = BTreeMap<String, String>;
+
+/// One row of `sync_changes`, as much of it as the fold needs.
+#[derive(Debug, Clone)]
+pub struct ChangeRow {
+    /// Breaks ties between rows of one transaction, which share `created_at`.
+    pub id: Uuid,
+    /// The *start* of the writing transaction, in microseconds.
+    pub created_at: Timestamp,
+    /// What happened.
+    pub op: Op,
+    /// `data`; empty where it is no JSON object.
+    pub data: Fields,
+    /// `field_timestamps`, without those that are no string.
+    pub field_timestamps: Clocks,
+}
+
+/// `sync_changes.op`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// The whole record.
+    Insert,
+    /// The fields that have a timestamp.
+    Update,
+    /// Soft where `data` has a `deletedAt`, else hard.
+    Delete,
+}
+
+/// The one row we write per planned slot. Made from an [`Iteration`] alone, so nothing unplanned
+/// can be inserted.
+#[derive(Debug, Clone)]
+pub struct NewChange {
+    /// `data`: exactly `iterations`, `nextRunAt` and `updatedAt`.
+    pub data: Fields,
+    /// `field_timestamps` for those three: one timestamp.
+    pub timestamp: String,
+}
+
+/// The fields that our row sets, and thus those whose clocks it must pass.
+pub const WRITTEN_FIELDS: [&str; 3] = ["iterations", "nextRunAt", "updatedAt"];
+
+impl NewChange {
+    /// Appends `ours` to the mission's iterations *as they are now* and moves the mission to its
+    /// next slot: without that a mission is planned again every tick. `timestamp` comes from
+    /// [`Mission::write_timestamp`](super::mission::Mission::write_timestamp).
+    pub fn append(
+        iterations: &[Box<RawValue>],
+        ours: &Iteration,
+        next_run_at: Option<Timestamp>,
+        timestamp: String,
+    ) -> serde_json::Result<Self> {
+        let ours = serde_json::value::to_raw_value(ours)?;
+        let iterations: Vec<&RawValue> =
+            iterations.iter().map(AsRef::as_ref).chain([ours.as_ref()]).collect();
+        let values = [
+            serde_json::value::to_raw_value(&iterations)?,
+            serde_json::value::to_raw_value(&next_run_at.map(super::time::iso))?,
+            serde_json::value::to_raw_value(&timestamp)?,
+        ];
+        let data = WRITTEN_FIELDS.map(str::to_owned).into_iter().zip(values).collect();
+        Ok(Self { data, timestamp })
+    }
+
+    /// `field_timestamps` as it goes into the row.
+    pub fn field_timestamps(&self) -> BTreeMap<&str, &str> {
+        self.data.keys().map(|field| (field.as_str(), self.timestamp.as_str())).collect()
+    }
+}

@@ -1,0 +1,305 @@
+//! A record → a mission: whether it is due, what it holds, and the iteration that we add to it.
+
+use jiff::{Timestamp, ToSpan};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::cadence::Cadence;
+use super::change::WRITTEN_FIELDS;
+use super::fold::{Record, text_of};
+use super::{staging, time};
+
+/// An iteration that a foreground runner marked `running` is left alone for this long.
+const FOREGROUND_GRACE_MINUTES: i64 = 10;
+/// With this many server iterations that no device has staged, nobody is reading: nothing is spent.
+const UNSTAGED_LIMIT: usize = 3;
+
+/// Where a mission stands by the few fields that decide due-ness: `state`, `deletedAt`, `nextRunAt`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It has a next slot: due once that is not after now.
+    Scheduled(Timestamp),
+    /// It has none, and why.
+    Off(String),
+}
+
+/// Why a record is no mission that we could plan: names the field, never quotes its content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {problem}")]
+pub struct Unreadable {
+    /// The field of the record.
+    pub field: &'static str,
+    /// What is there and what it should be.
+    pub problem: String,
+}
+
+impl Standing {
+    /// `Err` where the mission is active but its `nextRunAt` is no timestamp: it would never run.
+    pub fn of(record: &Record) -> Result<Self, Unreadable> {
+        if let Some(deleted) = record.fields.get("deletedAt").filter(|value| value.get() != "null") {
+            return Ok(Self::Off(format!("deleted (deletedAt is {})", kind(deleted))));
+        }
+        match text_of(&record.fields, "state").as_deref() {
+            Some("active") => {}
+            Some(state @ ("paused" | "done" | "archived")) => {
+                return Ok(Self::Off(format!("state is {state}")));
+            }
+            Some(_) => return Ok(Self::Off("state is not one of active, paused, done, archived".into())),
+            None => return Ok(Self::Off("it has no state".into())),
+        }
+        let Some(next) = record.fields.get("nextRunAt").filter(|value| value.get() != "null") else {
+            return Ok(Self::Off("it has no nextRunAt".into()));
+        };
+        let slot = text_of(&record.fields, "nextRunAt").and_then(|text| storable(text.parse().ok()?));
+        slot.map(Self::Scheduled).ok_or_else(|| Unreadable {
+            field: "nextRunAt",
+            problem: format!("is {}, not a timestamp such as 2026-04-14T10:00:00.000Z", kind(next)),
+        })
+    }
+}
+
+/// A mission with everything that planning needs. Read it only inside its user's transaction.
+#[derive(Debug, Clone)]
+pub struct Mission {
+    /// `record_id` of its rows.
+    pub id: String,
+    /// What the user calls it; empty where missing, as for the next two.
+    pub title: String,
+    /// Background in the user's words, Markdown.
+    pub concept: String,
+    /// What the user wants of the AI.
+    pub objective: String,
+    /// Records that the user linked.
+    pub inputs: Vec<Input>,
+    /// When it runs.
+    pub cadence: Cadence,
+    /// The slot it stands at, if it is active and has one.
+    pub standing: Standing,
+    /// All iterations, untouched, oldest first.
+    pub iterations: Vec<Box<RawValue>>,
+    /// The same as far as we understand them.
+    pub history: Vec<PastIteration>,
+    written_clocks: Vec<String>,
+}
+
+/// A record of another app that the mission is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Input {
+    /// The app, such as `notes`.
+    #[serde(deserialize_with = "lenient")]
+    pub module: String,
+    /// Its table.
+    #[serde(deserialize_with = "lenient")]
+    pub table: String,
+    /// The record.
+    #[serde(deserialize_with = "lenient")]
+    pub id: String,
+}
+
+impl Mission {
+    /// Refuses what we could not plan, or could not write back without harm.
+    pub fn read(id: &str, record: &Record) -> Result<Self, Unreadable> {
+        let text = |field| text_of(&record.fields, field).unwrap_or_default();
+        let cadence = record
+            .fields
+            .get("cadence")
+            .ok_or_else(|| Unreadable { field: "cadence", problem: "is missing".into() })?;
+        let iterations = iterations(record)?;
+        Ok(Self {
+            id: id.to_owned(),
+            title: text("title"),
+            concept: text("conceptMarkdown"),
+            objective: text("objective"),
+            inputs: record.fields.get("inputs").map(|raw| elements(raw)).unwrap_or_default(),
+            cadence: Cadence::parse(cadence)
+                .map_err(|error| Unreadable { field: "cadence", problem: error.to_string() })?,
+            standing: Standing::of(record)?,
+            history: iterations.iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect(),
+            iterations,
+            written_clocks: WRITTEN_FIELDS.iter().map(|field| record.clock(field)).collect(),
+        })
+    }
+
+    /// Why a due mission should not be planned now, although nothing is wrong with it.
+    pub fn waits(&self, now: Timestamp) -> Option<Waiting> {
+        if let Some(until) =
+            self.history.last().and_then(PastIteration::running_until).filter(|until| *until > now)
+        {
+            return Some(Waiting::ForegroundRunner { until });
+        }
+        let unstaged = self.history.iter().filter(|iteration| staging::is_unstaged(iteration)).count();
+        (unstaged >= UNSTAGED_LIMIT).then_some(Waiting::Unstaged { iterations: unstaged })
+    }
+
+    /// Does an iteration with this id stand there already?
+    pub fn has_iteration(&self, id: &str) -> bool {
+        self.history.iter().any(|iteration| iteration.id == id)
+    }
+
+    /// The timestamp for our row, newer than every clock among the fields it sets.
+    pub fn write_timestamp(&self, now: Timestamp) -> Result<String, Unreadable> {
+        let clocks: Vec<&str> = self.written_clocks.iter().map(String::as_str).collect();
+        time::after(now, &clocks).ok_or_else(|| Unreadable {
+            field: "field_timestamps",
+            problem: "hold a clock that no later timestamp can pass, so devices would drop our row".into(),
+        })
+    }
+}
+
+/// A due mission is left for later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Waiting {
+    /// A browser is at it.
+    #[error("a foreground runner is planning it; left alone until {until}")]
+    ForegroundRunner {
+        /// When its claim is stale.
+        until: Timestamp,
+    },
+    /// No device has read the last plans.
+    #[error("{iterations} plans wait for a device to stage them; nothing new is planned before")]
+    Unstaged {
+        /// How many.
+        iterations: usize,
+    },
+}
+
+/// An iteration that somebody wrote, read with mercy: what has another shape counts as absent.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the wire's own names, see the design of the record")]
+pub struct PastIteration {
+    #[serde(deserialize_with = "lenient")]
+    pub id: String,
+    #[serde(deserialize_with = "lenient")]
+    pub started_at: String,
+    #[serde(deserialize_with = "lenient")]
+    pub overall_status: String,
+    #[serde(deserialize_with = "lenient")]
+    pub source: String,
+    #[serde(deserialize_with = "lenient")]
+    pub summary: String,
+    #[serde(deserialize_with = "lenient")]
+    pub user_feedback: String,
+    #[serde(deserialize_with = "lenient")]
+    pub plan: Vec<PastStep>,
+}
+
+/// See [`PastIteration`].
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the wire's own names, see the design of the record")]
+pub struct PastStep {
+    #[serde(deserialize_with = "lenient")]
+    pub id: String,
+    #[serde(deserialize_with = "lenient")]
+    pub summary: String,
+    #[serde(deserialize_with = "lenient")]
+    pub status: String,
+    #[serde(deserialize_with = "lenient")]
+    pub proposal_id: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub rationale: String,
+    pub intent: serde_json::Value,
+}
+
+impl PastIteration {
+    fn running_until(&self) -> Option<Timestamp> {
+        let started: Timestamp = self.started_at.parse().ok()?;
+        let grace = FOREGROUND_GRACE_MINUTES.minutes();
+        (self.overall_status == "running").then(|| started.checked_add(grace).ok()).flatten()
+    }
+}
+
+/// The iteration that we add: `source: server`, complete from the start.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the wire's own names, see the design of the record")]
+pub struct Iteration {
+    pub id: String,
+    pub started_at: String,
+    pub finished_at: String,
+    pub source: &'static str,
+    pub overall_status: &'static str,
+    pub summary: String,
+    pub plan: Vec<PlanStep>,
+}
+
+/// One step of it, status `planned`.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the wire's own names, see the design of the record")]
+pub struct PlanStep {
+    pub id: String,
+    pub summary: String,
+    pub status: &'static str,
+    pub rationale: String,
+    pub intent: Intent,
+}
+
+/// What a step would do.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[expect(missing_docs, reason = "the wire's own names, see the design of the record")]
+pub enum Intent {
+    ToolCall { tool_name: String, params: serde_json::Map<String, serde_json::Value> },
+}
+
+/// Who a row is attributed to, as far as this service and its simulated device write rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[expect(missing_docs, reason = "the wire's own names, see the design of the record")]
+pub enum Actor {
+    User,
+    Ai { mission_id: String, iteration_id: String, rationale: String },
+    System { source: &'static str },
+}
+
+/// The actor of the rows that this service writes.
+pub const MISSION_RUNNER: Actor = Actor::System { source: "mission-runner" };
+
+/// The id of the one iteration that a slot of a mission can have: derived, so that no crash, retry
+/// or race can make two.
+pub fn iteration_id(mission_id: &str, slot: Timestamp) -> String {
+    const NAMESPACE: Uuid = Uuid::from_u128(0x6d61_6e61_2d61_495f_8974_6572_6174_696f);
+    Uuid::new_v5(&NAMESPACE, format!("{mission_id}\n{}", time::iso(slot)).as_bytes()).to_string()
+}
+
+fn iterations(record: &Record) -> Result<Vec<Box<RawValue>>, Unreadable> {
+    let Some(raw) = record.fields.get("iterations").filter(|raw| raw.get() != "null") else {
+        return Ok(Vec::new());
+    };
+    // Appending to anything else would overwrite what a user's device put there.
+    serde_json::from_str(raw.get())
+        .map_err(|_| Unreadable { field: "iterations", problem: format!("is {}, not an array", kind(raw)) })
+}
+
+/// A slot has the precision and the range of Postgres' `timestamptz`, so that it is the same on both
+/// sides: microseconds, and no year before the first.
+fn storable(slot: Timestamp) -> Option<Timestamp> {
+    let year_one: Timestamp = "0001-01-02T00:00:00Z".parse().ok()?;
+    Timestamp::from_microsecond(slot.as_microsecond()).ok().filter(|slot| *slot > year_one)
+}
+
+/// The elements of an array that have the shape of a `T`.
+fn elements<T: DeserializeOwned>(raw: &RawValue) -> Vec<T> {
+    let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
+    elements.into_iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect()
+}
+
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(value: D) -> Result<T, D::Error> {
+    let value = serde_json::Value::deserialize(value)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
+}
+
+/// What a value is, in words that tell nothing of its content.
+fn kind(raw: &RawValue) -> &'static str {
+    match raw.get().as_bytes().first() {
+        Some(b'"') => "a string",
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}

@@ -1,0 +1,8 @@
+//! What the log means: pure, with `now` and ids passed in, and no I/O crate in sight.
+
+pub mod cadence;
+pub mod change;
+pub mod fold;
+pub mod mission;
+pub mod staging;
+pub mod time;

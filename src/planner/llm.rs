@@ -1,0 +1,207 @@
+//! The client of mana-llm: one OpenAI-compatible call, with every way it can fail as a case.
+
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode, redirect};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::prompt::Messages;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const TEMPERATURE: f64 = 0.3;
+/// A plan has some kilobytes; what is larger is no plan. In bytes.
+pub const LARGEST_ANSWER: usize = 1024 * 1024;
+/// Says which model answered behind an alias.
+const RESOLVED_HEADER: &str = "x-mana-llm-resolved";
+
+/// Calls `POST {url}/v1/chat/completions`. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LlmClient {
+    http: Client,
+    endpoint: String,
+    key: SecretString,
+    model: String,
+    timeout: Duration,
+}
+
+/// What the model said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// `choices[0].message.content`.
+    pub content: String,
+    /// The model behind the alias, if mana-llm told it.
+    pub resolved_model: Option<String>,
+    /// What it cost.
+    pub usage: Usage,
+}
+
+/// Tokens of a call, 0 where not told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// In.
+    pub prompt_tokens: u64,
+    /// Out.
+    pub completion_tokens: u64,
+}
+
+/// Why there is no completion. Holds nothing of the answer's text: it may repeat the prompt.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LlmError {
+    /// Connect, headers and body took longer than the whole call may.
+    #[error("mana-llm did not answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// No connection, or it broke.
+    #[error("mana-llm is unreachable: {0}")]
+    Unreachable(String),
+    /// 429.
+    #[error("mana-llm limits the rate{}", retry_hint(*.retry_after))]
+    RateLimited {
+        /// From now, where `Retry-After` says so in seconds or as a date.
+        retry_after: Option<Duration>,
+    },
+    /// 3xx and 4xx: the same call would be refused again. A fault of the configuration.
+    #[error("mana-llm rejected the call with {status}{}: check MANA_LLM_URL, MANA_LLM_MODEL and MANA_SERVICE_KEY", code_hint(.code.as_deref()))]
+    Rejected {
+        /// Its status.
+        status: StatusCode,
+        /// `error.code` of the body, if it is one word.
+        code: Option<String>,
+    },
+    /// 5xx, also when every provider of its chain failed.
+    #[error("mana-llm failed with {0}")]
+    ServerFault(StatusCode),
+    /// A success with something else than a completion.
+    #[error("mana-llm answered, but {0}")]
+    Unusable(&'static str),
+}
+
+#[derive(Deserialize)]
+struct ChatResponse {
+    choices: Vec<Choice>,
+    #[serde(default)]
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    message: ChoiceMessage,
+}
+
+#[derive(Deserialize)]
+struct ChoiceMessage {
+    content: Option<String>,
+}
+
+impl LlmClient {
+    /// `url` is mana-llm's base, such as `http://mana-llm:3025`; `timeout` bounds a whole call.
+    pub fn new(url: &str, key: SecretString, model: String, timeout: Duration) -> reqwest::Result<Self> {
+        let http = crate::client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            // A redirect would carry the service key to whoever the answer names.
+            .redirect(redirect::Policy::none())
+            .build()?;
+        let endpoint = format!("{}/v1/chat/completions", url.trim_end_matches('/'));
+        Ok(Self { http, endpoint, key, model, timeout })
+    }
+
+    /// Asks for a plan. Dropping the future drops the call.
+    pub async fn complete(&self, messages: &Messages) -> Result<Completion, LlmError> {
+        tokio::time::timeout(self.timeout, self.call(messages))
+            .await
+            .unwrap_or(Err(LlmError::Timeout(self.timeout)))
+    }
+
+    async fn call(&self, messages: &Messages) -> Result<Completion, LlmError> {
+        let body = json!({
+            "model": self.model,
+            "temperature": TEMPERATURE,
+            "messages": messages,
+            "response_format": { "type": "json_object" },
+        });
+        let request = self.http.post(&self.endpoint).bearer_auth(self.key.expose_secret());
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        let response = request.send().await.map_err(|error| self.unreachable(error))?;
+        let status = response.status();
+        let headers = response.headers().clone();
+        let body = self.body(response).await;
+        if !status.is_success() {
+            return Err(refusal(status, &headers, &body.unwrap_or_default()));
+        }
+        completion(&headers, &body?)
+    }
+
+    /// Reads chunk by chunk, so that an endless answer costs no more than the limit.
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, LlmError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(error))? {
+            if body.len() + chunk.len() > LARGEST_ANSWER {
+                return Err(LlmError::Unusable("its body is over 1 MiB"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> LlmError {
+        if error.is_timeout() && !error.is_connect() {
+            return LlmError::Timeout(self.timeout);
+        }
+        // The outermost error only says that sending failed; the innermost says why.
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        LlmError::Unreachable(cause.to_string())
+    }
+}
+
+fn completion(headers: &HeaderMap, body: &[u8]) -> Result<Completion, LlmError> {
+    let answer: ChatResponse =
+        serde_json::from_slice(body).map_err(|_| LlmError::Unusable("its body is no chat completion"))?;
+    let message = answer.choices.into_iter().next().ok_or(LlmError::Unusable("it has no choices"))?.message;
+    let content = message.content.ok_or(LlmError::Unusable("its message has no content"))?;
+    let resolved_model =
+        headers.get(RESOLVED_HEADER).and_then(|model| model.to_str().ok()).map(str::to_owned);
+    Ok(Completion { content, resolved_model, usage: answer.usage.unwrap_or_default() })
+}
+
+fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> LlmError {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => LlmError::RateLimited { retry_after: retry_after(headers) },
+        StatusCode::REQUEST_TIMEOUT => LlmError::ServerFault(status),
+        _ if status.is_server_error() => LlmError::ServerFault(status),
+        _ => LlmError::Rejected { status, code: error_code(body) },
+    }
+}
+
+/// Seconds, or an HTTP date, which is taken against the answer's own `Date`: no clock of ours.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    let sent = httpdate::parse_http_date(headers.get("date")?.to_str().ok()?).ok()?;
+    Some(at.duration_since(sent).unwrap_or_default())
+}
+
+/// `error.code`, such as `model_not_found`. Only if it is one short word: a sentence could repeat
+/// the prompt.
+fn error_code(body: &[u8]) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let code = body.pointer("/error/code")?.as_str()?;
+    let one_word = code.len() <= 40 && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    one_word.then(|| code.to_owned())
+}
+
+fn retry_hint(retry_after: Option<Duration>) -> String {
+    retry_after.map(|wait| format!(" and asks to wait {} s", wait.as_secs())).unwrap_or_default()
+}
+
+fn code_hint(code: Option<&str>) -> String {
+    code.map(|code| format!(" ({code})")).unwrap_or_default()
+}

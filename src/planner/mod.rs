@@ -1,0 +1,6 @@
+//! From a mission to a plan: what the model may do, what it is asked, what it answered.
+
+pub mod llm;
+pub mod plan;
+pub mod prompt;
+pub mod tools;

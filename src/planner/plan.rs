@@ -1,0 +1,191 @@
+//! Model text → [`Plan`], or why not: first the shape and the allow-list (`tests/vectors/parser.json`),
+//! then the number of steps and each step's parameters.
+
+use jiff::Timestamp;
+use serde_json::{Deserializer, Map, Value};
+
+use super::tools::{self, ParamError, Tool};
+use crate::domain::mission::{Intent, Iteration, PlanStep};
+use crate::domain::time::iso;
+
+/// More steps than this are not a plan that a person would read.
+pub const MAX_STEPS: usize = 5;
+
+/// A plan that a user may be shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// What it is about; may be empty.
+    pub summary: String,
+    /// In the order of execution.
+    pub steps: Vec<Step>,
+}
+
+/// One tool call of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Line for the user; may be empty.
+    pub summary: String,
+    /// A tool of the allow-list.
+    pub tool_name: String,
+    /// Its parameters.
+    pub params: Map<String, Value>,
+    /// Why; never empty.
+    pub rationale: String,
+}
+
+/// Why an answer is no plan. Steps count from 1. Quotes nothing of the answer: it may repeat the
+/// user's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Neither a fenced block nor bare JSON.
+    #[error("the answer is not JSON, fenced or bare (fault in line {line}, column {column})")]
+    NotJson {
+        /// Where in the JSON, from 1.
+        line: usize,
+        /// Where in that line, from 1.
+        column: usize,
+    },
+    /// The fence is never closed, or holds more than the JSON.
+    #[error("the fenced block does not end right after the JSON")]
+    OpenFence,
+    /// JSON of another shape.
+    #[error("the answer is JSON, but not an object with an array `steps`")]
+    NotAPlan,
+    /// NUL cannot be stored in Postgres' `jsonb`.
+    #[error("the plan holds a NUL character")]
+    Nul,
+    /// More than [`MAX_STEPS`].
+    #[error("the plan has {0} steps, at most {MAX_STEPS} are allowed")]
+    TooManySteps(usize),
+    /// A fault in one step.
+    #[error("step {number}: {fault}")]
+    Step {
+        /// Which, from 1.
+        number: usize,
+        /// What.
+        fault: StepFault,
+    },
+}
+
+/// What is wrong with a step.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum StepFault {
+    #[error("it is not an object")]
+    NotAnObject,
+    #[error("toolName is missing or not a string")]
+    NoTool,
+    #[error("its tool is not on the allow-list")]
+    UnknownTool,
+    #[error("rationale is missing, empty or not a string")]
+    NoRationale,
+    #[error("params is not an object")]
+    ParamsNotAnObject,
+    #[error("{tool}: {error}")]
+    Param { tool: String, error: ParamError },
+}
+
+impl Plan {
+    /// Both steps: [`Self::parse`], then the limits and the parameters.
+    pub fn read(text: &str, tools: &[Tool]) -> Result<Self, PlanError> {
+        let plan = Self::parse(text, tools)?;
+        if plan.steps.len() > MAX_STEPS {
+            return Err(PlanError::TooManySteps(plan.steps.len()));
+        }
+        for (index, step) in plan.steps.iter().enumerate() {
+            step.check(tools).map_err(|fault| PlanError::Step { number: index + 1, fault })?;
+        }
+        Ok(plan)
+    }
+
+    /// The shape, and that every tool is on the list.
+    pub fn parse(text: &str, tools: &[Tool]) -> Result<Self, PlanError> {
+        let value = json_of(text)?;
+        if holds_nul(&value) {
+            return Err(PlanError::Nul);
+        }
+        let steps = value.get("steps").and_then(Value::as_array).ok_or(PlanError::NotAPlan)?;
+        let step = |(index, step)| {
+            Step::parse(step, tools).map_err(|fault| PlanError::Step { number: index + 1, fault })
+        };
+        Ok(Self {
+            summary: text_or_empty(&value, "summary"),
+            steps: steps.iter().enumerate().map(step).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The iteration that carries this plan: steps `<iteration id>-<i>`, i from 0; nothing to review
+    /// where there are none.
+    pub fn into_iteration(self, id: String, started: Timestamp, finished: Timestamp) -> Iteration {
+        let overall_status = if self.steps.is_empty() { "approved" } else { "awaiting-review" };
+        let step = |(index, step): (usize, Step)| PlanStep {
+            id: format!("{id}-{index}"),
+            summary: step.summary,
+            status: "planned",
+            rationale: step.rationale,
+            intent: Intent::ToolCall { tool_name: step.tool_name, params: step.params },
+        };
+        let plan = self.steps.into_iter().enumerate().map(step).collect();
+        Iteration {
+            started_at: iso(started),
+            finished_at: iso(finished),
+            source: "server",
+            overall_status,
+            summary: self.summary,
+            plan,
+            id,
+        }
+    }
+}
+
+impl Step {
+    fn parse(value: &Value, tools: &[Tool]) -> Result<Self, StepFault> {
+        let step = value.as_object().ok_or(StepFault::NotAnObject)?;
+        let tool_name = step.get("toolName").and_then(Value::as_str).ok_or(StepFault::NoTool)?;
+        tools::find(tools, tool_name).ok_or(StepFault::UnknownTool)?;
+        let rationale = step.get("rationale").and_then(Value::as_str).filter(|text| !text.is_empty());
+        let params = match step.get("params") {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(params)) => params.clone(),
+            Some(_) => return Err(StepFault::ParamsNotAnObject),
+        };
+        Ok(Self {
+            summary: text_or_empty(value, "summary"),
+            tool_name: tool_name.to_owned(),
+            params,
+            rationale: rationale.ok_or(StepFault::NoRationale)?.to_owned(),
+        })
+    }
+
+    fn check(&self, tools: &[Tool]) -> Result<(), StepFault> {
+        let tool = tools::find(tools, &self.tool_name).ok_or(StepFault::UnknownTool)?;
+        tool.check(&self.params).map_err(|error| StepFault::Param { tool: self.tool_name.clone(), error })
+    }
+}
+
+/// The JSON of the first fenced block, else the whole text. The value is read first and the fence's end
+/// looked for after it, so a string inside may hold backticks.
+fn json_of(text: &str) -> Result<Value, PlanError> {
+    let fault = |error: serde_json::Error| PlanError::NotJson { line: error.line(), column: error.column() };
+    let Some((_, fenced)) = text.split_once("```") else {
+        return serde_json::from_str(text.trim()).map_err(fault);
+    };
+    let fenced = fenced.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+    let mut values = Deserializer::from_str(fenced).into_iter::<Value>();
+    let value = values.next().ok_or(PlanError::NotJson { line: 1, column: 1 })?.map_err(fault)?;
+    let closed = fenced[values.byte_offset()..].trim_start().starts_with("```");
+    closed.then_some(value).ok_or(PlanError::OpenFence)
+}
+
+fn text_or_empty(value: &Value, key: &str) -> String {
+    value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(map) => map.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
+        _ => false,
+    }
+}

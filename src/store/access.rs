@@ -1,0 +1,157 @@
+//! Setting the database up, and telling whether it is: roles, view, policy, grants (`access.sql`), the
+//! index, and the versioned migrations of our own tables.
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgConnection;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+
+use super::{Store, StoreError};
+
+const ACCESS: &str = include_str!("access.sql");
+const INDEX: &str = include_str!("index.sql");
+/// Two databases of one cluster that are set up at once touch the same roles; Postgres then refuses
+/// one of them with a conflict.
+const TRIES: u32 = 5;
+
+fn migrator() -> Migrator {
+    let mut migrator = sqlx::migrate!();
+    migrator.dangerous_set_table_name("mana_ai._sqlx_migrations");
+    // A newer replica may have been here: its tables are no reason for this one to stop.
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+/// Each row: is it as it should be, and what it is. In the order in which to mend it.
+const CHECKS: &str = "
+WITH own AS (SELECT to_regrole('mana_ai') AS me, to_regrole('mana_ai_reader') AS reader,
+                    to_regclass('sync_changes') AS log, to_regclass('mana_ai.mission_changes') AS view)
+SELECT problem FROM own, LATERAL (VALUES
+    (me IS NOT NULL AND reader IS NOT NULL, 'the roles mana_ai and mana_ai_reader are missing'),
+    (pg_has_role(session_user, me, 'MEMBER'), 'the login is not in role mana_ai'),
+    ((SELECT bool_and(NOT rolsuper AND NOT rolbypassrls) FROM pg_roles WHERE oid IN (me, reader)),
+        'the roles bypass row security'),
+    ((SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = log),
+        'row security of sync_changes is off'),
+    (has_table_privilege(me, log, 'SELECT') AND has_table_privilege(me, log, 'INSERT'),
+        'role mana_ai may not read and write sync_changes'),
+    (has_table_privilege(reader, log, 'SELECT'), 'role mana_ai_reader may not read sync_changes'),
+    (EXISTS (SELECT FROM pg_policy WHERE polrelid = log AND polname = 'mana_ai_schedule'),
+        'the policy mana_ai_schedule is missing, so no mission is seen'),
+    ((SELECT relowner = reader FROM pg_class WHERE oid = view) AND has_table_privilege(me, view, 'SELECT'),
+        'the view mana_ai.mission_changes is missing or closed'),
+    (to_regclass('mana_ai.mission_schedule') IS NOT NULL, 'the table mana_ai.mission_schedule is missing')
+) AS checks (fine, problem) WHERE fine IS NOT TRUE";
+
+/// Is everything there that the service needs? `Err` says what is not.
+pub async fn verify(store: &Store) -> Result<(), StoreError> {
+    // As the login itself: before the set-up there is no role to become.
+    verify_on(&mut *store.pool.acquire().await?).await
+}
+
+async fn verify_on(db: &mut PgConnection) -> Result<(), StoreError> {
+    let log: bool =
+        sqlx::query_scalar("SELECT to_regclass('sync_changes') IS NOT NULL").fetch_one(&mut *db).await?;
+    if !log {
+        return Err(StoreError::NoSyncChanges);
+    }
+    let problems: Vec<String> = sqlx::query_scalar(CHECKS).fetch_all(db).await?;
+    if problems.is_empty() { Ok(()) } else { Err(StoreError::NotSetUp(problems.join("; "))) }
+}
+
+/// Sets up whatever is missing. May be repeated, also twice at once.
+pub async fn migrate(store: &Store) -> Result<(), StoreError> {
+    let mut db = store.login.connect().await?;
+    for attempt in 1.. {
+        match migrate_on(&mut db).await {
+            Err(StoreError::Database(error)) if attempt < TRIES && is_conflict(&error) => {
+                tracing::debug!(attempt, %error, "set-up met another one");
+            }
+            Ok(()) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    ensure_index(&mut db).await?;
+    Ok(db.close().await?)
+}
+
+async fn migrate_on(db: &mut PgConnection) -> Result<(), StoreError> {
+    match verify_on(db).await {
+        Ok(()) => {}
+        Err(StoreError::NotSetUp(missing)) => {
+            tracing::info!(%missing, "setting up the database");
+            grant_access(db).await?;
+        }
+        Err(error) => return Err(error),
+    }
+    // Our own tables belong to the role that uses them.
+    db.execute("SET ROLE mana_ai").await?;
+    // `run` would do the same, but its future over a borrowed connection is not provably Send.
+    let migrated = migrator().run_direct(None, &mut *db, false).await;
+    db.execute("RESET ROLE").await?;
+    migrated?;
+    verify_on(db).await
+}
+
+async fn grant_access(db: &mut PgConnection) -> Result<(), StoreError> {
+    let login: String = sqlx::query_scalar("SELECT session_user::text").fetch_one(&mut *db).await?;
+    let mut tx = db.begin().await?;
+    // Waiting for a busy table is fine, holding up everybody who comes after us is not.
+    tx.execute(
+        "SET LOCAL lock_timeout = '5s'; SELECT pg_advisory_xact_lock(hashtextextended('mana_ai.access', 0))",
+    )
+    .await?;
+    match tx.execute(ACCESS).await {
+        Ok(_) => Ok(tx.commit().await?),
+        Err(error) if code(&error).as_deref() == Some("42501") => {
+            Err(StoreError::MayNot { reason: error.to_string(), sql: access_sql(&login) })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// All of it, for another login to run in `psql`.
+pub fn access_sql(login: &str) -> String {
+    let login = login.replace('\'', "''");
+    format!("BEGIN;\nSET LOCAL mana_ai.login = '{login}';\n\n{ACCESS}\nCOMMIT;\n\n{INDEX}")
+}
+
+/// The service works without the index, only slower, so a login that may not make it is told once.
+/// One replica builds it; the others must not wait, for the build itself waits for every older
+/// transaction, theirs too.
+async fn ensure_index(db: &mut PgConnection) -> Result<(), StoreError> {
+    let valid: Option<bool> = sqlx::query_scalar(
+        "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('mana_ai_mission_changes')",
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    let lock = "pg_try_advisory_lock(hashtextextended('mana_ai.index', 0))";
+    if valid == Some(true)
+        || !sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT {lock}"))).fetch_one(&mut *db).await?
+    {
+        return Ok(());
+    }
+    let built = async {
+        // What a build that was cut off left behind is never used, but kept up to date at a cost.
+        db.execute("DROP INDEX CONCURRENTLY IF EXISTS mana_ai_mission_changes").await?;
+        db.execute(INDEX).await
+    };
+    match built.await {
+        Ok(_) => tracing::info!("index mana_ai_mission_changes is built"),
+        Err(error) => {
+            tracing::warn!(%error, sql = INDEX, "no index on mission changes, the schedule is refreshed slower");
+        }
+    }
+    Ok(())
+}
+
+/// Two at once: a role's row changed under us, or an object is there since a moment ago.
+fn is_conflict(error: &sqlx::Error) -> bool {
+    matches!(
+        code(error).as_deref(),
+        Some("XX000" | "23505" | "42710" | "42P06" | "42P07" | "40P01" | "40001" | "55P03")
+    )
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}

@@ -1,0 +1,64 @@
+-- What mana-ai needs of a database: two roles without login, a schema, a view, a policy, grants.
+-- Every statement may be repeated. `mana-ai migrate` runs this where its login may create roles and
+-- owns sync_changes; else it prints this for whoever may.
+--
+--   mana_ai_reader  owns the view, and may read missions of all users, but only through it.
+--   mana_ai         what the service becomes in every transaction: the view, and of sync_changes
+--                   whatever row security shows to the user that the transaction set.
+
+-- Roles belong to the whole cluster: another database's migration may create them at this moment.
+DO $$ BEGIN CREATE ROLE mana_ai_reader NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+DO $$ BEGIN CREATE ROLE mana_ai NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+
+-- Who is not a superuser can only hand over objects to a role that it is in.
+DO $$ BEGIN
+    IF NOT pg_has_role(current_user, 'mana_ai', 'MEMBER') THEN
+        EXECUTE format('GRANT mana_ai TO %I', current_user);
+    END IF;
+    IF NOT pg_has_role(current_user, 'mana_ai_reader', 'MEMBER') THEN
+        EXECUTE format('GRANT mana_ai_reader TO %I', current_user);
+    END IF;
+    IF NOT pg_has_role(coalesce(nullif(current_setting('mana_ai.login', true), ''), session_user), 'mana_ai', 'MEMBER') THEN
+        EXECUTE format('GRANT mana_ai TO %I', coalesce(nullif(current_setting('mana_ai.login', true), ''), session_user));
+    END IF;
+END $$;
+
+CREATE SCHEMA IF NOT EXISTS mana_ai;
+ALTER SCHEMA mana_ai OWNER TO mana_ai;
+GRANT USAGE, CREATE ON SCHEMA mana_ai TO mana_ai_reader;
+
+DO $$ BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA %s TO mana_ai, mana_ai_reader',
+        (SELECT relnamespace::regnamespace FROM pg_class WHERE oid = 'sync_changes'::regclass));
+END $$;
+GRANT SELECT, INSERT ON sync_changes TO mana_ai;
+GRANT SELECT ON sync_changes TO mana_ai_reader;
+
+-- Joins, with OR, the policy of mana-sync, which that drops and makes anew at each start.
+DROP POLICY IF EXISTS mana_ai_schedule ON sync_changes;
+CREATE POLICY mana_ai_schedule ON sync_changes FOR SELECT TO mana_ai_reader
+    USING (app_id = 'ai' AND table_name = 'aiMissions');
+
+-- Of a mission only what decides when it is due. The arrays hold, in this order: state, nextRunAt,
+-- deletedAt, createdAt, updatedAt; SQL's NULL for a field that a row does not have. Arrays of plain
+-- lookups, since aggregating an object per row costs four times as much.
+DROP VIEW IF EXISTS mana_ai.mission_changes;
+CREATE VIEW mana_ai.mission_changes AS
+SELECT id, user_id, record_id, op, created_at, schema_version,
+    ARRAY[data -> 'state', data -> 'nextRunAt', data -> 'deletedAt', data -> 'createdAt', data -> 'updatedAt']
+        AS field_values,
+    ARRAY[field_timestamps -> 'state', field_timestamps -> 'nextRunAt', field_timestamps -> 'deletedAt',
+          field_timestamps -> 'createdAt', field_timestamps -> 'updatedAt'] AS field_times
+FROM sync_changes
+WHERE app_id = 'ai' AND table_name = 'aiMissions';
+ALTER VIEW mana_ai.mission_changes OWNER TO mana_ai_reader;
+GRANT SELECT ON mana_ai.mission_changes TO mana_ai;
+
+REVOKE CREATE ON SCHEMA mana_ai FROM mana_ai_reader;
+DO $$ BEGIN
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        EXECUTE format('REVOKE mana_ai_reader FROM %I', current_user);
+    END IF;
+END $$;

@@ -1,0 +1,182 @@
+//! Who works on what: claim a due mission under a lease, renew it, and give it up. Due-ness and leases
+//! go by the database's clock, so replicas need not agree on the time.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff_sqlx::Timestamp as SqlTime;
+use sqlx::PgTransaction;
+use uuid::Uuid;
+
+use super::{Store, StoreError, UserTx, sql_time};
+
+/// A mission that is ours until the lease ends: nobody else plans it meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct ClaimedMission {
+    /// Whose.
+    pub user_id: String,
+    /// Which.
+    pub mission_id: String,
+    /// The slot that was due.
+    #[sqlx(try_from = "SqlTime")]
+    pub slot: Slot,
+    /// Proof of the lease.
+    pub lease_token: Uuid,
+}
+
+/// A point of a mission's cadence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot(pub Timestamp);
+
+impl From<SqlTime> for Slot {
+    fn from(time: SqlTime) -> Self {
+        Self(time.to_jiff())
+    }
+}
+
+/// What bounds a claim.
+#[derive(Debug, Clone, Copy)]
+pub struct ClaimLimits {
+    /// At most so many missions now.
+    pub missions: usize,
+    /// At most so many of one user in flight, over all replicas.
+    pub per_user: u32,
+    /// How long a lease lasts.
+    pub lease: Duration,
+}
+
+/// Claims what was due at `due_at`, the oldest slot first. A mission that was released after `due_at` is
+/// not claimed again: it is the next tick's.
+pub async fn claim(
+    store: &Store,
+    due_at: Timestamp,
+    limits: ClaimLimits,
+) -> Result<Vec<ClaimedMission>, StoreError> {
+    let mut tx = store.begin().await?;
+    // A mission that another replica claims at this moment is skipped, and where that has committed
+    // already, the outer conditions are checked anew on the row as it is now.
+    let claimed = sqlx::query_as(
+        "WITH in_flight AS (
+             SELECT user_id, count(*) AS missions FROM mana_ai.mission_schedule
+             WHERE lease_until > clock_timestamp() GROUP BY user_id),
+         due AS (
+             SELECT user_id, mission_id, coalesce(in_flight.missions, 0)
+                 + row_number() OVER (PARTITION BY user_id ORDER BY next_run_at, mission_id) AS turn
+             FROM mana_ai.mission_schedule LEFT JOIN in_flight USING (user_id)
+             WHERE next_run_at <= $1 AND not_before <= $1
+                 AND (lease_until IS NULL OR lease_until <= clock_timestamp())),
+         mine AS (
+             SELECT s.user_id, s.mission_id FROM mana_ai.mission_schedule AS s JOIN due USING (user_id, mission_id)
+             WHERE turn <= $2 AND s.next_run_at <= $1 AND s.not_before <= $1
+                 AND (s.lease_until IS NULL OR s.lease_until <= clock_timestamp())
+             ORDER BY s.next_run_at, s.mission_id LIMIT $3 FOR UPDATE OF s SKIP LOCKED)
+         UPDATE mana_ai.mission_schedule AS s
+         SET lease_token = gen_random_uuid(), lease_until = clock_timestamp() + $4, attempts = attempts + 1
+         FROM mine WHERE (s.user_id, s.mission_id) = (mine.user_id, mine.mission_id)
+         RETURNING s.user_id, s.mission_id, s.next_run_at AS slot, s.lease_token",
+    )
+    .bind(sql_time(due_at))
+    .bind(i64::from(limits.per_user))
+    .bind(i64::try_from(limits.missions).unwrap_or(i64::MAX))
+    .bind(limits.lease)
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(claimed)
+}
+
+/// Extends the lease; `false` where it is no longer ours.
+pub async fn renew(store: &Store, claimed: &ClaimedMission, lease: Duration) -> Result<bool, StoreError> {
+    let mut tx = store.begin().await?;
+    let renewed = sqlx::query(
+        "UPDATE mana_ai.mission_schedule SET lease_until = clock_timestamp() + $4
+         WHERE user_id = $1 AND mission_id = $2 AND lease_token = $3 AND lease_until > clock_timestamp()",
+    );
+    let renewed = of(renewed, claimed).bind(lease).execute(&mut *tx).await?.rows_affected();
+    tx.commit().await?;
+    Ok(renewed == 1)
+}
+
+/// When a released mission may be claimed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// In the next tick.
+    NextTick,
+    /// Not before this.
+    At(Timestamp),
+    /// When a device writes a row of it.
+    OnNewRow,
+}
+
+/// Ends the lease without a plan; `reason` is kept for whoever asks why it does not run.
+pub async fn release(
+    store: &Store,
+    claimed: &ClaimedMission,
+    retry: Retry,
+    reason: Option<&str>,
+) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    let released = sqlx::query(
+        "UPDATE mana_ai.mission_schedule SET lease_token = NULL, lease_until = NULL, waits = $4,
+             not_before = CASE WHEN $5 THEN 'infinity' ELSE coalesce($6, clock_timestamp()) END
+         WHERE user_id = $1 AND mission_id = $2 AND lease_token = $3",
+    );
+    let at = if let Retry::At(at) = retry { Some(sql_time(at)) } else { None };
+    of(released, claimed).bind(reason).bind(retry == Retry::OnNewRow).bind(at).execute(&mut *tx).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Locks the mission against every other writer of ours until the transaction ends.
+pub async fn lock(tx: &mut UserTx, mission_id: &str) -> Result<(), StoreError> {
+    let user_id = tx.user_id().to_owned();
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1 || E'\\n' || $2, 0))")
+        .bind(user_id)
+        .bind(mission_id)
+        .execute(&mut ***tx)
+        .await?;
+    Ok(())
+}
+
+/// Is the lease still ours, for this slot? Keeps the row until the transaction ends.
+pub async fn holds_lease(
+    tx: &mut PgTransaction<'static>,
+    claimed: &ClaimedMission,
+) -> Result<bool, StoreError> {
+    let held = sqlx::query(
+        "SELECT FROM mana_ai.mission_schedule WHERE user_id = $1 AND mission_id = $2 AND lease_token = $3
+             AND lease_until > clock_timestamp() AND next_run_at = $4 FOR UPDATE",
+    );
+    let held = of(held, claimed).bind(sql_time(claimed.slot.0)).fetch_optional(&mut **tx).await?;
+    Ok(held.is_some())
+}
+
+/// Sets the schedule to what the log says after `change_count` rows, and ends the lease, in the
+/// transaction that knows: with our row just written, or because the claim was for a slot that is gone.
+pub async fn finish(
+    tx: &mut PgTransaction<'static>,
+    claimed: &ClaimedMission,
+    next: Option<Timestamp>,
+    change_count: i64,
+) -> Result<(), StoreError> {
+    let query = match next {
+        Some(_) => sqlx::query(
+            "UPDATE mana_ai.mission_schedule SET next_run_at = $4, unreadable = NULL, change_count = $5,
+                 not_before = clock_timestamp(), waits = NULL, lease_token = NULL, lease_until = NULL, attempts = 0
+             WHERE user_id = $1 AND mission_id = $2 AND lease_token = $3",
+        ),
+        None => sqlx::query(
+            "DELETE FROM mana_ai.mission_schedule WHERE user_id = $1 AND mission_id = $2 AND lease_token = $3",
+        ),
+    };
+    let query = of(query, claimed);
+    let query = if let Some(next) = next { query.bind(sql_time(next)).bind(change_count) } else { query };
+    query.execute(&mut **tx).await?;
+    Ok(())
+}
+
+type Query = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+/// Binds `$1` to `$3`: this mission, under this lease.
+fn of(query: Query, claimed: &ClaimedMission) -> Query {
+    query.bind(claimed.user_id.clone()).bind(claimed.mission_id.clone()).bind(claimed.lease_token)
+}
