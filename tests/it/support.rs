@@ -1,0 +1,215 @@
+//! A database per test, a stand-in LLM, a device, and a runner that ticks when told to.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use jiff::{Timestamp, ToSpan};
+use mana_ai::config::Config;
+use mana_ai::demo::database::{SYNC_CHANGES, Server};
+use mana_ai::demo::device::Device;
+use mana_ai::demo::llm::{Behaviour, StandIn};
+use mana_ai::domain::time::iso;
+use mana_ai::service;
+use mana_ai::store::{Store, access};
+use mana_ai::tick::{Runner, TickStats};
+use serde_json::{Value, json};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Executor, PgPool, Row};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_mana-ai");
+pub const KEY: &str = "test-service-key";
+/// For everything that should happen soon. Nothing waits this long unless it is broken.
+pub const SOON: Duration = Duration::from_secs(30);
+
+static SERVER: OnceCell<Server> = OnceCell::const_new();
+static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+static NAMES: AtomicU32 = AtomicU32::new(0);
+
+pub async fn server() -> &'static Server {
+    SERVER.get_or_init(|| async { Server::find(Path::new(BINARY)).await.expect("a Postgres") }).await
+}
+
+fn new_name() -> String {
+    format!("mana_ai_test_{}_{}", std::process::id(), NAMES.fetch_add(1, Ordering::Relaxed))
+}
+
+/// mana-sync's table, and everything of ours.
+async fn template() -> &'static str {
+    TEMPLATE
+        .get_or_init(|| async {
+            let name = new_name();
+            let url = server().await.create_database(&name, None).await.unwrap();
+            let db = PgPoolOptions::new().connect(&url).await.unwrap();
+            db.execute(SYNC_CHANGES).await.unwrap();
+            db.close().await;
+            let store = Store::new(&url, 2).unwrap();
+            access::migrate(&store).await.unwrap();
+            store.close().await;
+            name
+        })
+        .await
+}
+
+/// A database of its own, dropped at the end where the server outlives the tests.
+pub struct TestDb {
+    pub name: String,
+    pub url: String,
+    /// As the login that owns it, a superuser, whom row security does not bind.
+    pub admin: PgPool,
+}
+
+impl TestDb {
+    /// With mana-sync's table, set up for mana-ai.
+    pub async fn ready() -> Self {
+        Self::create(Some(template().await)).await
+    }
+
+    /// With nothing at all.
+    pub async fn empty() -> Self {
+        Self::create(None).await
+    }
+
+    async fn create(template: Option<&str>) -> Self {
+        let name = new_name();
+        let url = server().await.create_database(&name, template).await.unwrap();
+        let admin = PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
+        Self { name, url, admin }
+    }
+
+    pub async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.admin).await.unwrap()
+    }
+
+    /// The rows that the service has written, oldest first.
+    pub async fn written(&self) -> Vec<Value> {
+        let rows = self
+            .admin
+            .fetch_all("SELECT to_jsonb(c) FROM sync_changes c WHERE client_id = 'mana-ai-runner' ORDER BY created_at, id")
+            .await
+            .unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+}
+
+impl Drop for TestDb {
+    fn drop(&mut self) {
+        let Some(server) = SERVER.get().filter(|server| !server.is_embedded()) else { return };
+        let name = self.name.clone();
+        let drop_it = async move { server.drop_database(&name).await };
+        // A runtime of its own: the test's may be gone by now.
+        let dropped = std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(drop_it));
+        let _ = dropped.join();
+    }
+}
+
+/// A database, a model and a runner. The loop is off: tests tick by hand.
+pub struct World {
+    pub db: TestDb,
+    pub llm: StandIn,
+    pub store: Store,
+    pub runner: Arc<Runner>,
+    pub stop: CancellationToken,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With these variables set.
+    pub async fn with(vars: &[(&str, &str)]) -> Self {
+        let db = TestDb::ready().await;
+        let llm = StandIn::start(Behaviour::Plan).await.unwrap();
+        let stop = CancellationToken::new();
+        let (store, runner) = service::runner(&config(&db.url, llm.url(), vars), stop.clone()).unwrap();
+        Self { db, llm, store, runner, stop }
+    }
+
+    /// Another replica on the same database and model.
+    pub fn replica(&self, vars: &[(&str, &str)]) -> Arc<Runner> {
+        service::runner(&config(&self.db.url, self.llm.url(), vars), self.stop.clone()).unwrap().1
+    }
+
+    pub async fn tick(&self) -> TickStats {
+        soon(self.runner.tick(true)).await
+    }
+
+    /// Ticks in the background, for tests that do something meanwhile.
+    pub fn tick_in_background(&self) -> tokio::task::JoinHandle<TickStats> {
+        let runner = Arc::clone(&self.runner);
+        tokio::spawn(async move { runner.tick(true).await })
+    }
+
+    pub fn device(&self, user_id: &str) -> Device {
+        Self::device_on(&self.db.admin, &self.store, user_id)
+    }
+
+    pub fn device_on(sync: &PgPool, store: &Store, user_id: &str) -> Device {
+        Device {
+            sync: sync.clone(),
+            store: store.clone(),
+            user_id: user_id.into(),
+            client_id: "web-1".into(),
+            handled: HashSet::new(),
+        }
+    }
+}
+
+pub fn config(database_url: &str, llm_url: &str, vars: &[(&str, &str)]) -> Config {
+    Config::from_vars(|name| match name {
+        "DATABASE_URL" => Some(database_url.into()),
+        "MANA_SERVICE_KEY" => Some(KEY.into()),
+        "MANA_LLM_URL" => Some(llm_url.into()),
+        "MANA_LLM_TIMEOUT_MS" => vars
+            .iter()
+            .find(|(var, _)| *var == name)
+            .map(|(_, value)| (*value).into())
+            .or(Some("20000".into())),
+        _ => vars.iter().find(|(var, _)| *var == name).map(|(_, value)| (*value).into()),
+    })
+    .unwrap()
+}
+
+/// Waits, but not for ever.
+pub async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(SOON, what).await.expect("this should have happened by now")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the tests' devices have a clock")]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// A mission that is due since a minute, hourly.
+pub fn due_mission() -> Value {
+    mission(now() - 1.minute())
+}
+
+/// An active, hourly mission with this slot.
+pub fn mission(next_run_at: Timestamp) -> Value {
+    json!({
+        "createdAt": iso(now() - 48.hours()),
+        "updatedAt": iso(now() - 2.hours()),
+        "title": "Garten",
+        "conceptMarkdown": "Ein kleiner Garten",
+        "objective": "Jeden Monat etwas ernten",
+        "inputs": [],
+        "cadence": { "kind": "interval", "everyMinutes": 60 },
+        "state": "active",
+        "nextRunAt": iso(next_run_at),
+        "iterations": [],
+    })
+}
+
+/// `value` with some fields replaced.
+pub fn with(mut value: Value, fields: Value) -> Value {
+    for (field, replacement) in fields.as_object().unwrap() {
+        value[field] = replacement.clone();
+    }
+    value
+}
