@@ -21,7 +21,7 @@ fn migrator() -> Migrator {
     migrator
 }
 
-/// Each row: is it as it should be, and what it is. In the order in which to mend it.
+/// What `access.sql` makes: each row is one thing that is not as it should be.
 const CHECKS: &str = "
 WITH own AS (SELECT to_regrole('mana_ai') AS me, to_regrole('mana_ai_reader') AS reader,
                     to_regclass('sync_changes') AS log, to_regclass('mana_ai.mission_changes') AS view)
@@ -31,27 +31,31 @@ SELECT problem FROM own, LATERAL (VALUES
     ((SELECT bool_and(NOT rolsuper AND NOT rolbypassrls) FROM pg_roles WHERE oid IN (me, reader)),
         'the roles bypass row security'),
     ((SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = log),
-        'row security of sync_changes is off'),
+        'row security of sync_changes is off, mana-sync turns it on when it starts'),
     (has_table_privilege(me, log, 'SELECT') AND has_table_privilege(me, log, 'INSERT'),
         'role mana_ai may not read and write sync_changes'),
     (has_table_privilege(reader, log, 'SELECT'), 'role mana_ai_reader may not read sync_changes'),
     (EXISTS (SELECT FROM pg_policy WHERE polrelid = log AND polname = 'mana_ai_schedule'),
         'the policy mana_ai_schedule is missing, so no mission is seen'),
     ((SELECT relowner = reader FROM pg_class WHERE oid = view) AND has_table_privilege(me, view, 'SELECT'),
-        'the view mana_ai.mission_changes is missing or closed'),
-    (to_regclass('mana_ai.mission_schedule') IS NOT NULL, 'the table mana_ai.mission_schedule is missing')
+        'the view mana_ai.mission_changes is missing or closed')
 ) AS checks (fine, problem) WHERE fine IS NOT TRUE";
 
 /// Is everything there that the service needs? `Err` says what is not.
 pub async fn verify(store: &Store) -> Result<(), StoreError> {
     // As the login itself: before the set-up there is no role to become.
-    verify_on(&mut *store.pool.acquire().await?).await
+    let mut db = store.pool.acquire().await?;
+    verify_access(&mut db).await?;
+    let tables = "SELECT to_regclass('mana_ai.mission_schedule') IS NOT NULL";
+    if sqlx::query_scalar(tables).fetch_one(&mut *db).await? {
+        return Ok(());
+    }
+    Err(StoreError::NotSetUp("the table mana_ai.mission_schedule is missing".into()))
 }
 
-async fn verify_on(db: &mut PgConnection) -> Result<(), StoreError> {
-    let log: bool =
-        sqlx::query_scalar("SELECT to_regclass('sync_changes') IS NOT NULL").fetch_one(&mut *db).await?;
-    if !log {
+async fn verify_access(db: &mut PgConnection) -> Result<(), StoreError> {
+    let log = "SELECT to_regclass('sync_changes') IS NOT NULL";
+    if !sqlx::query_scalar(log).fetch_one(&mut *db).await? {
         return Err(StoreError::NoSyncChanges);
     }
     let problems: Vec<String> = sqlx::query_scalar(CHECKS).fetch_all(db).await?;
@@ -75,7 +79,7 @@ pub async fn migrate(store: &Store) -> Result<(), StoreError> {
 }
 
 async fn migrate_on(db: &mut PgConnection) -> Result<(), StoreError> {
-    match verify_on(db).await {
+    match verify_access(db).await {
         Ok(()) => {}
         Err(StoreError::NotSetUp(missing)) => {
             tracing::info!(%missing, "setting up the database");
@@ -88,8 +92,7 @@ async fn migrate_on(db: &mut PgConnection) -> Result<(), StoreError> {
     // `run` would do the same, but its future over a borrowed connection is not provably Send.
     let migrated = migrator().run_direct(None, &mut *db, false).await;
     db.execute("RESET ROLE").await?;
-    migrated?;
-    verify_on(db).await
+    Ok(migrated?)
 }
 
 async fn grant_access(db: &mut PgConnection) -> Result<(), StoreError> {
@@ -101,7 +104,10 @@ async fn grant_access(db: &mut PgConnection) -> Result<(), StoreError> {
     )
     .await?;
     match tx.execute(ACCESS).await {
-        Ok(_) => Ok(tx.commit().await?),
+        Ok(_) => {
+            tx.commit().await?;
+            verify_access(db).await
+        }
         Err(error) if code(&error).as_deref() == Some("42501") => {
             Err(StoreError::MayNot { reason: error.to_string(), sql: access_sql(&login) })
         }

@@ -12,16 +12,15 @@ EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
 DO $$ BEGIN CREATE ROLE mana_ai NOLOGIN;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
 
--- Who is not a superuser can only hand over objects to a role that it is in.
-DO $$ BEGIN
-    IF NOT pg_has_role(current_user, 'mana_ai', 'MEMBER') THEN
-        EXECUTE format('GRANT mana_ai TO %I', current_user);
+-- Who is no superuser can hand objects over only to a role that it is in. The second is the login of
+-- the service, where another login runs this.
+DO $$ DECLARE login text := coalesce(nullif(current_setting('mana_ai.login', true), ''), session_user);
+BEGIN
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        EXECUTE format('GRANT mana_ai, mana_ai_reader TO %I', current_user);
     END IF;
-    IF NOT pg_has_role(current_user, 'mana_ai_reader', 'MEMBER') THEN
-        EXECUTE format('GRANT mana_ai_reader TO %I', current_user);
-    END IF;
-    IF NOT pg_has_role(coalesce(nullif(current_setting('mana_ai.login', true), ''), session_user), 'mana_ai', 'MEMBER') THEN
-        EXECUTE format('GRANT mana_ai TO %I', coalesce(nullif(current_setting('mana_ai.login', true), ''), session_user));
+    IF NOT pg_has_role(login, 'mana_ai', 'MEMBER') THEN
+        EXECUTE format('GRANT mana_ai TO %I', login);
     END IF;
 END $$;
 
