@@ -9,7 +9,8 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::domain::change::NewChange;
 use crate::domain::fold::Record;
-use crate::domain::mission::{Mission, Standing, Unreadable, Waiting, iteration_id};
+use crate::domain::iteration::iteration_id;
+use crate::domain::mission::{Mission, Standing, Unreadable, Waiting};
 use crate::planner::llm::{LlmClient, LlmError};
 use crate::planner::plan::{Plan, PlanError};
 use crate::planner::{prompt, tools::TOOLS};

@@ -7,13 +7,14 @@
 //! ```
 //!
 //! 1. [`domain`] says what the log means, without any I/O: rows ([`domain::change`]) are folded into
-//!    records ([`domain::fold`]), those are missions ([`domain::mission`]) with a [`domain::cadence`].
+//!    records ([`domain::fold`]), those are missions ([`domain::mission`]) with iterations
+//!    ([`domain::iteration`]) and a [`domain::cadence`].
 //! 2. [`planner`] asks the model: the allow-list ([`planner::tools`]), the [`planner::prompt`], the client
 //!    ([`planner::llm`]), and what of the answer is a [`planner::plan`].
 //! 3. [`store`] is the database: [`store::UserTx`] is the only door to a user's rows
 //!    ([`store::changes`]); the schedule of all users is kept by [`store::refresh`] and handed out under
 //!    leases by [`store::schedule`]; [`store::access`] sets it up.
-//! 4. [`attempt`] does one claimed mission with these, [`tick`] all that are due.
+//! 4. [`attempt`] does one claimed mission with these, [`tick`] all that are due, with [`stats`].
 //! 5. [`http`] and [`service`] make it a process, [`config`] tells it how, [`inspect`] explains a mission.
 //!
 //! Nothing imports what stands below it. The stages are types, `ClaimedMission → Messages → Plan →
@@ -27,6 +28,7 @@ pub mod http;
 pub mod inspect;
 pub mod planner;
 pub mod service;
+pub mod stats;
 pub mod store;
 pub mod tick;
 

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde::Serialize;
 use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -12,32 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{AttemptError, Outcome, Worker};
 use crate::domain::time::iso;
+use crate::stats::{OVERLAP_SKIPPED, TickStats};
 use crate::store::schedule::{self, ClaimLimits, ClaimedMission};
 use crate::store::{self, StoreError, access, refresh::refresh};
 
 /// How often we look whether the database is set up, until it is.
 const READY_POLL: Duration = Duration::from_secs(5);
-/// In `errors` where a tick found another one running.
-pub const OVERLAP_SKIPPED: &str = "overlap-skipped";
-
-/// What a tick did. The JSON of `POST /internal/tick`.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TickStats {
-    /// The database's clock at the scan, ISO 8601; ours where no database was asked.
-    pub scanned_at: String,
-    /// Missions that this tick took on.
-    pub due_mission_count: usize,
-    /// Plans that passed validation.
-    pub plans_produced: usize,
-    /// Plans that are in the log.
-    pub plans_written_back: usize,
-    /// Answers that were no usable plan.
-    pub parse_failures: usize,
-    /// One line each; a mission's starts with `mission <id>: `.
-    pub errors: Vec<String>,
-}
-
 /// What a runner is told.
 #[derive(Debug, Clone)]
 pub struct RunnerSettings {
@@ -239,26 +218,5 @@ fn log(claimed: &ClaimedMission, result: &Result<Outcome, AttemptError>, elapsed
             tracing::info!(mission_id, user_id, %slot, reason, elapsed_ms, "not planned");
         }
         Err(error) => tracing::warn!(mission_id, user_id, %slot, %error, elapsed_ms, "planning failed"),
-    }
-}
-
-type Joined = Result<(String, Result<Outcome, AttemptError>), tokio::task::JoinError>;
-
-impl TickStats {
-    fn count(&mut self, attempt: Joined) {
-        match attempt {
-            Ok((_, Ok(Outcome::Written { .. }))) => {
-                self.plans_produced += 1;
-                self.plans_written_back += 1;
-            }
-            Ok((_, Ok(Outcome::Outdated(_)))) => self.plans_produced += 1,
-            Ok((_, Ok(Outcome::Skipped(_)))) => {}
-            Ok((mission_id, Err(error))) => {
-                self.parse_failures += usize::from(matches!(error, AttemptError::Plan(_)));
-                self.errors.push(format!("mission {mission_id}: {error}"));
-            }
-            // The panic itself is in the log; the lease of its mission expires.
-            Err(error) => self.errors.push(format!("an attempt ended early: {error}")),
-        }
     }
 }

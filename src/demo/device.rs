@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use crate::domain::change::{APP_ID, TABLE_NAME};
 use crate::domain::fold::Record;
-use crate::domain::mission::{Actor, Mission};
+use crate::domain::iteration::Actor;
+use crate::domain::mission::Mission;
 use crate::domain::staging::{self, Proposal};
 use crate::domain::time::iso;
 use crate::planner::tools::{Kind, TOOLS, find};

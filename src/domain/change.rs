@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::mission::Iteration;
+use super::iteration::Iteration;
 
 /// The app and table under which mana-sync keeps missions.
 pub const APP_ID: &str = "ai";

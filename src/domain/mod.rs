@@ -3,6 +3,7 @@
 pub mod cadence;
 pub mod change;
 pub mod fold;
+pub mod iteration;
 pub mod mission;
 pub mod staging;
 pub mod time;

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde::Deserialize as _;
 use serde_json::{Map, Value, value::RawValue};
 
-use super::mission::{Actor, PastIteration, PastStep};
+use super::iteration::{Actor, PastIteration, PastStep};
 
 /// What a user is asked to approve.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ pub fn stage(
             });
         }
     }
-    let staged = (!proposals.is_empty()).then(|| Value::Array(values));
+    let staged = (!proposals.is_empty()).then_some(Value::Array(values));
     (proposals, staged)
 }
 

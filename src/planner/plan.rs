@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Deserializer, Map, Value};
 
 use super::tools::{self, ParamError, Tool};
-use crate::domain::mission::{Intent, Iteration, PlanStep};
+use crate::domain::iteration::{Intent, Iteration, PlanStep};
 use crate::domain::time::iso;
 
 /// More steps than this are not a plan that a person would read.

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::plan::MAX_STEPS;
 use super::tools::{Parameter, Tool};
-use crate::domain::mission::{Mission, PastIteration};
+use crate::domain::iteration::PastIteration;
+use crate::domain::mission::Mission;
 
 /// How many past iterations the model is told.
 const REMEMBERED_ITERATIONS: usize = 3;

@@ -13,7 +13,7 @@ use crate::domain::change::{
     APP_ID, CLIENT_ID, ChangeRow, Clocks, Fields, NewChange, Op, SCHEMA_VERSION, TABLE_NAME,
 };
 use crate::domain::fold::{Fold, Record};
-use crate::domain::mission::MISSION_RUNNER;
+use crate::domain::iteration::MISSION_RUNNER;
 
 /// A mission as its log tells it.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The rows that the service writes are accepted by the device's rules.
 
 use mana_ai::demo::device::{ApproveError, accept};
-use mana_ai::domain::mission::Actor;
+use mana_ai::domain::iteration::Actor;
 use serde_json::{Value, json};
 use sqlx::Row;
 

@@ -1,5 +1,7 @@
 //! The integration tests: one binary, one Postgres, a database per test.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod access;
 mod bad_rows;
 mod cli;

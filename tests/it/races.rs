@@ -3,9 +3,9 @@
 use jiff::{Timestamp, ToSpan};
 use mana_ai::demo::device::SyncRow;
 use mana_ai::demo::llm::Behaviour;
-use mana_ai::domain::mission::Actor;
+use mana_ai::domain::iteration::Actor;
 use mana_ai::domain::time::iso;
-use mana_ai::tick::TickStats;
+use mana_ai::stats::TickStats;
 use serde_json::{Value, json};
 
 use crate::support::{World, due_mission, now, soon, with};

@@ -1,0 +1,119 @@
+//! A mission's iterations: those that are there, and the one that we add; and who wrote what.
+
+use jiff::{Timestamp, ToSpan};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use super::time;
+
+/// An iteration that a foreground runner marked `running` is left alone for this long.
+const FOREGROUND_GRACE_MINUTES: i64 = 10;
+
+/// An iteration that somebody wrote, read with mercy: what has another shape counts as absent.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the wire's own names, see the design of the record")]
+pub struct PastIteration {
+    #[serde(deserialize_with = "lenient")]
+    pub id: String,
+    #[serde(deserialize_with = "lenient")]
+    pub started_at: String,
+    #[serde(deserialize_with = "lenient")]
+    pub overall_status: String,
+    #[serde(deserialize_with = "lenient")]
+    pub source: String,
+    #[serde(deserialize_with = "lenient")]
+    pub summary: String,
+    #[serde(deserialize_with = "lenient")]
+    pub user_feedback: String,
+    #[serde(deserialize_with = "lenient")]
+    pub plan: Vec<PastStep>,
+}
+
+/// See [`PastIteration`].
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the wire's own names, see the design of the record")]
+pub struct PastStep {
+    #[serde(deserialize_with = "lenient")]
+    pub id: String,
+    #[serde(deserialize_with = "lenient")]
+    pub summary: String,
+    #[serde(deserialize_with = "lenient")]
+    pub status: String,
+    #[serde(deserialize_with = "lenient")]
+    pub proposal_id: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub rationale: String,
+    pub intent: serde_json::Value,
+}
+
+impl PastIteration {
+    /// Until when it belongs to a foreground runner, if it says that one is at it.
+    pub fn running_until(&self) -> Option<Timestamp> {
+        let started: Timestamp = self.started_at.parse().ok()?;
+        let grace = FOREGROUND_GRACE_MINUTES.minutes();
+        (self.overall_status == "running").then(|| started.checked_add(grace).ok()).flatten()
+    }
+}
+
+/// The iteration that we add: `source: server`, complete from the start.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the wire's own names, see the design of the record")]
+pub struct Iteration {
+    pub id: String,
+    pub started_at: String,
+    pub finished_at: String,
+    pub source: &'static str,
+    pub overall_status: &'static str,
+    pub summary: String,
+    pub plan: Vec<PlanStep>,
+}
+
+/// One step of it, status `planned`.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the wire's own names, see the design of the record")]
+pub struct PlanStep {
+    pub id: String,
+    pub summary: String,
+    pub status: &'static str,
+    pub rationale: String,
+    pub intent: Intent,
+}
+
+/// What a step would do.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[expect(missing_docs, reason = "the wire's own names, see the design of the record")]
+pub enum Intent {
+    ToolCall { tool_name: String, params: serde_json::Map<String, serde_json::Value> },
+}
+
+/// Who a row is attributed to, as far as this service and its simulated device write rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[expect(missing_docs, reason = "the wire's own names, see the design of the record")]
+pub enum Actor {
+    User,
+    Ai { mission_id: String, iteration_id: String, rationale: String },
+    System { source: &'static str },
+}
+
+/// The actor of the rows that this service writes.
+pub const MISSION_RUNNER: Actor = Actor::System { source: "mission-runner" };
+
+/// The id of the one iteration that a slot of a mission can have: derived, so that no crash, retry
+/// or race can make two.
+pub fn iteration_id(mission_id: &str, slot: Timestamp) -> String {
+    const NAMESPACE: Uuid = Uuid::from_u128(0x6d61_6e61_2d61_495f_8974_6572_6174_696f);
+    Uuid::new_v5(&NAMESPACE, format!("{mission_id}\n{}", time::iso(slot)).as_bytes()).to_string()
+}
+
+/// Another type than expected counts as absent.
+pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
+    value: D,
+) -> Result<T, D::Error> {
+    let value = serde_json::Value::deserialize(value)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
+}
