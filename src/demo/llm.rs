@@ -21,6 +21,8 @@ use super::answer;
 pub enum Behaviour {
     /// A plan made from the prompt.
     Plan,
+    /// A plan, after so long.
+    Late(Duration),
     /// This text as the model's answer.
     Say(String),
     /// This status, headers and body.
@@ -123,6 +125,10 @@ async fn complete(
 async fn respond(behaviour: Behaviour, request: &Value) -> Response {
     match behaviour {
         Behaviour::Plan | Behaviour::Hold => completion(&answer::plan_for(request)),
+        Behaviour::Late(wait) => {
+            tokio::time::sleep(wait).await;
+            completion(&answer::plan_for(request))
+        }
         Behaviour::Say(text) => completion(&text),
         Behaviour::Raw(status, headers, body) => {
             let mut response = Response::builder().status(status);

@@ -1,0 +1,149 @@
+//! Ticks of a runner in this process, on a real Postgres.
+
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use mana_ai::demo::database::Server;
+use mana_ai::demo::llm::{Behaviour, StandIn};
+use mana_ai::store::refresh::refresh;
+use sqlx::Executor;
+
+use crate::fill::BenchDb;
+use crate::measure::{median_ms, once_ms};
+use crate::report::Row;
+use crate::row;
+
+const OVERLAP: Duration = Duration::from_secs(600);
+const NOBODY: &str = "http://127.0.0.1:1";
+
+/// 1. A tick that finds nothing new and nothing due. Bound: asking once what is new.
+pub async fn idle(db: &BenchDb, size: u64) -> (Row, f64) {
+    let runner = db.runner(NOBODY);
+    assert!(runner.tick(true).await.errors.is_empty());
+    let ours = median_ms(50, || runner.tick(true)).await;
+    let bare = median_ms(50, || async {
+        let sql = "SELECT DISTINCT user_id, record_id FROM mana_ai.mission_changes WHERE created_at > now() - interval '10 min'";
+        let mut tx = db.store.begin().await.unwrap();
+        tx.fetch_all(sql).await.unwrap();
+        tx.commit().await.unwrap();
+    })
+    .await;
+    (
+        row(
+            format!("idle tick, {size} changes"),
+            ours,
+            bare,
+            "ms",
+            "one query for what is new",
+            "≤ 5 ms at 1 M",
+        ),
+        ours,
+    )
+}
+
+/// 2. A tick after a hundred missions changed. Bound: reading all rows of those missions.
+pub async fn hundred_new_rows(db: &BenchDb) -> Row {
+    let runner = db.runner(NOBODY);
+    runner.tick(true).await;
+    let touch = "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, field_timestamps, client_id)
+        SELECT 'ai', 'aiMissions', 'm-' || m, 'u-' || m / 10, 'update', '{\"title\": \"neu\"}',
+            '{\"title\": \"2026-04-15T10:00:00.000Z\"}', 'web-1' FROM generate_series(0, 99000, 1000) AS m";
+    // Its rows stay in the overlap, so later runs fold the same hundred missions again.
+    let mut times = Vec::new();
+    for _ in 0..10 {
+        db.admin.execute(touch).await.unwrap();
+        times.push(once_ms(runner.tick(true)).await);
+    }
+    times.sort_by(f64::total_cmp);
+    let bare = median_ms(10, || async {
+        let mut tx = db.store.begin().await.unwrap();
+        let sql = "SELECT * FROM mana_ai.mission_changes WHERE record_id = ANY
+            (SELECT 'm-' || m FROM generate_series(0, 99000, 1000) AS m) ORDER BY created_at, id";
+        tx.fetch_all(sql).await.unwrap();
+    })
+    .await;
+    row("tick with 100 changed missions at 1 M", times[5], bare, "ms", "reading their rows", "")
+}
+
+/// 3. The schedule from nothing. Bound: reading the view once.
+pub async fn rebuild(db: &BenchDb) -> Row {
+    let ours = median_ms(3, || async {
+        db.admin.execute("TRUNCATE mana_ai.mission_schedule").await.unwrap();
+        refresh(&db.store, OVERLAP, true).await.unwrap();
+    })
+    .await;
+    let bare = median_ms(3, || async {
+        let mut tx = db.store.begin().await.unwrap();
+        let mut rows = tx.fetch("SELECT * FROM mana_ai.mission_changes");
+        while rows.try_next().await.unwrap().is_some() {}
+    })
+    .await;
+    row("rebuild, 1 M changes, 100 k missions", ours, bare, "ms", "bare read of the view", "≤ 2 ×")
+}
+
+/// 4. A thousand due missions of five hundred users. Bound: calls / concurrency × latency.
+pub async fn thousand_due(server: &Server) -> Row {
+    let db = BenchDb::empty(server, "due").await;
+    let latency = Duration::from_millis(200);
+    let llm = StandIn::start(Behaviour::Late(latency)).await.unwrap();
+    let runner = db.runner(llm.url());
+    runner.tick(true).await;
+    sqlx::query(
+        r#"INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, client_id)
+        SELECT 'ai', 'aiMissions', 'm-' || i, 'u-' || i % 500, 'insert', '{"updatedAt": "2026-04-14T10:00:00.000Z",
+            "title": "Garten", "objective": "Ernten", "state": "active", "nextRunAt": "2026-04-14T10:00:00.000Z",
+            "cadence": {"kind": "interval", "everyMinutes": 60}, "iterations": []}', 'web-1'
+        FROM generate_series(1, 1000) AS i"#,
+    )
+    .execute(&db.admin)
+    .await
+    .unwrap();
+    let mut written = 0;
+    let ours = once_ms(async { written = runner.tick(true).await.plans_written_back }).await;
+    assert_eq!(written, 1000);
+    drop(runner);
+    db.drop(server).await;
+    let bound = 1000.0 / 64.0 * latency.as_secs_f64() * 1000.0;
+    row(
+        "1,000 due, model 200 ms, 64 at once",
+        ours,
+        bound,
+        "ms",
+        "calls / concurrency × latency",
+        "≤ 1.11 × (90 %)",
+    )
+}
+
+/// 7. A mission that has come to a thousand iterations, one row each. Bound: reading those rows.
+pub async fn thousand_iterations(server: &Server) -> Row {
+    let db = BenchDb::empty(server, "iterations").await;
+    let llm = StandIn::start(Behaviour::Plan).await.unwrap();
+    let runner = db.runner(llm.url());
+    runner.tick(true).await;
+    db.admin
+        .execute(
+            r#"WITH steps AS (SELECT n, jsonb_build_object('id', 'i' || n, 'source', 'browser', 'overallStatus', 'approved',
+                'summary', repeat('s', 100), 'plan', jsonb_build_array(jsonb_build_object('id', 'p', 'status', 'approved',
+                'summary', repeat('p', 100)))) AS step FROM generate_series(1, 1000) AS n)
+            INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, field_timestamps, client_id, created_at)
+            SELECT 'ai', 'aiMissions', 'm', 'u', 'update', jsonb_build_object('iterations', (SELECT jsonb_agg(step ORDER BY n)
+                FROM steps WHERE n <= k), 'nextRunAt', '2026-04-14T10:00:00.000Z', 'state', 'active', 'title', 'Garten',
+                'cadence', '{"kind": "interval", "everyMinutes": 60}'::jsonb),
+                '{"iterations": "2026-04-14T10:00:00.000Z", "nextRunAt": "2026-04-14T10:00:00.000Z", "state": "2026-04-14T10:00:00.000Z",
+                  "title": "2026-04-14T10:00:00.000Z", "cadence": "2026-04-14T10:00:00.000Z"}', 'web-1', now() - (1001 - k) * interval '1 min'
+            FROM generate_series(1, 1000) AS k"#,
+        )
+        .await
+        .unwrap();
+    let mut written = 0;
+    let ours = once_ms(async { written = runner.tick(true).await.plans_written_back }).await;
+    assert_eq!(written, 1);
+    let bare = median_ms(3, || async {
+        let mut rows = db.admin.fetch("SELECT * FROM sync_changes WHERE record_id = 'm'");
+        while rows.try_next().await.unwrap().is_some() {}
+    })
+    .await;
+    drop(runner);
+    db.drop(server).await;
+    row("tick, one mission of 1,000 iterations in 1,000 rows", ours, bare, "ms", "reading its rows once", "")
+}
