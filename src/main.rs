@@ -1,6 +1,6 @@
 //! The command line: what to do, how to start and how to stop.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ async fn tick() -> Result<ExitCode, Failure> {
 }
 
 async fn migrate() -> Result<ExitCode, Failure> {
-    let config = Config::from_env()?;
+    let config = Config::without_key_from_env()?;
     log_to_stderr();
     match access::migrate(&store(&config)?).await {
         Err(StoreError::MayNot { reason, sql }) => {
@@ -118,7 +118,7 @@ async fn migrate() -> Result<ExitCode, Failure> {
 }
 
 async fn print_missions(user: &str, mission: Option<&str>) -> Result<ExitCode, Failure> {
-    let config = Config::from_env()?;
+    let config = Config::without_key_from_env()?;
     log_to_stderr();
     let missions = inspect::inspect(&store(&config)?, user, mission).await?;
     println!("{}", serde_json::to_string_pretty(&missions)?);
@@ -154,12 +154,18 @@ fn stop_on_signal() -> CancellationToken {
 }
 
 fn log_to_stdout() {
-    tracing_subscriber::fmt().with_env_filter(log_filter()).init();
+    let colour = std::io::stdout().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(log_filter()).with_ansi(colour).init();
 }
 
 /// Where stdout is for the answer.
 fn log_to_stderr() {
-    tracing_subscriber::fmt().with_env_filter(log_filter()).with_writer(std::io::stderr).init();
+    let colour = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(log_filter())
+        .with_ansi(colour)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 fn log_filter() -> EnvFilter {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use mana_ai::demo::database::Server;
@@ -15,8 +16,8 @@ use crate::row;
 
 const PORT: u16 = 33_066;
 
-/// Killed when dropped.
-struct Service(Child);
+/// Killed when dropped. Its log is read to the end, or a full pipe would stop it.
+struct Service(Child, mpsc::Receiver<String>);
 
 impl Service {
     fn start(database_url: &str, llm_url: &str, tick_enabled: bool) -> Self {
@@ -24,13 +25,18 @@ impl Service {
         command.env("DATABASE_URL", database_url).env("MANA_SERVICE_KEY", KEY).env("MANA_LLM_URL", llm_url);
         command.env("PORT", PORT.to_string()).env("TICK_ENABLED", tick_enabled.to_string());
         command.env("TICK_CONCURRENCY", "64").env("RUST_LOG", "mana_ai=info");
-        Self(command.stdout(Stdio::piped()).spawn().unwrap())
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(child.stdout.take().unwrap());
+        let (logged, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            log.lines().map_while(Result::ok).for_each(|line| drop(logged.send(line)))
+        });
+        Self(child, lines)
     }
 
     /// Reads the log until a line with this text.
-    fn until_logged(&mut self, text: &str) {
-        let stdout = self.0.stdout.as_mut().unwrap();
-        let found = BufReader::new(stdout).lines().any(|line| line.unwrap().contains(text));
+    fn until_logged(&self, text: &str) {
+        let found = self.1.iter().any(|line| line.contains(text));
         assert!(found, "the service ended before it logged {text}");
     }
 
@@ -85,14 +91,14 @@ fn version_after() -> f64 {
 /// 5. At rest, after a rebuild of the whole log, after a thousand plans.
 pub async fn memory(db: &BenchDb) -> Vec<Row> {
     let llm = StandIn::start(Behaviour::Late(Duration::from_millis(200))).await.unwrap();
-    let mut service = Service::start(&db.url, llm.url(), false);
+    let service = Service::start(&db.url, llm.url(), false);
     service.until_logged("listening");
     std::thread::sleep(Duration::from_millis(500));
     let at_rest = service.resident();
     drop(service);
 
     db.admin.execute("TRUNCATE mana_ai.mission_schedule").await.unwrap();
-    let mut service = Service::start(&db.url, llm.url(), true);
+    let service = Service::start(&db.url, llm.url(), true);
     tokio::task::block_in_place(|| service.until_logged(" tick "));
     let rebuilt = service.resident();
 

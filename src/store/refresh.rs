@@ -2,7 +2,6 @@
 //! the few fields that decide due-ness. Nothing is merged, so a late, repeated or reordered row cannot
 //! leave it wrong.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -21,8 +20,8 @@ use crate::domain::mission::Standing;
 
 /// The fields in the view's arrays, in its order.
 const SCHEDULE_FIELDS: [&str; 5] = ["state", "nextRunAt", "deletedAt", "createdAt", "updatedAt"];
-/// Missions per round trip: bounds the memory, whatever the length of the log.
-const BATCH: i32 = 2_000;
+/// Missions per write: bounds the memory, whatever the length of the log.
+const BATCH: usize = 2_000;
 const RECONCILE_EVERY: Duration = Duration::from_secs(3600);
 
 /// What a refresh found.
@@ -40,55 +39,75 @@ pub struct Refreshed {
 /// seen, for rows become visible later than their `created_at`. `whole` folds the whole log, as do the
 /// hourly reconcile and a schedule that was emptied. Another replica at it: nothing is done here.
 pub async fn refresh(store: &Store, overlap: Duration, whole: bool) -> Result<Refreshed, StoreError> {
-    let mut tx = store.begin().await?;
+    let mut reader = store.begin().await?;
     let lock = "SELECT pg_try_advisory_xact_lock(hashtextextended('mana_ai.refresh', 0))";
-    if !sqlx::query_scalar(lock).fetch_one(&mut *tx).await? {
+    if !sqlx::query_scalar(lock).fetch_one(&mut *reader).await? {
         return Ok(Refreshed::default());
     }
     // Before the first row is read: what becomes visible while we read belongs to the next refresh.
-    let now = super::now(&mut tx).await?;
-    let cursor: Option<(SqlTime, SqlTime)> =
-        sqlx::query_as("SELECT refreshed_at, reconciled_at FROM mana_ai.refresh_cursor")
-            .fetch_optional(&mut *tx)
-            .await?;
-    let since = cursor
-        .filter(|(_, reconciled_at)| !whole && now < reconciled_at.to_jiff() + RECONCILE_EVERY)
-        .map(|(refreshed_at, _)| refreshed_at.to_jiff() - overlap);
+    let (now, refreshed_at, reconciled_at): (SqlTime, Option<SqlTime>, Option<SqlTime>) = sqlx::query_as(
+        "SELECT clock_timestamp(), refreshed_at, reconciled_at
+         FROM (VALUES (1)) AS one LEFT JOIN mana_ai.refresh_cursor ON true",
+    )
+    .fetch_one(&mut *reader)
+    .await?;
+    let now = now.to_jiff();
+    let since = reconciled_at
+        .filter(|reconciled_at| !whole && now < reconciled_at.to_jiff() + RECONCILE_EVERY)
+        .and(refreshed_at)
+        .map(|refreshed_at| refreshed_at.to_jiff() - overlap);
     let mut refreshed = Refreshed { whole: since.is_none(), ..Refreshed::default() };
     if refreshed.whole {
-        refreshed.changed += drop_orphans(&mut tx).await?;
+        refreshed.changed += drop_orphans(store).await?;
     }
-    fold_touched(&mut tx, since, &mut refreshed).await?;
-    move_cursor(&mut tx, now, refreshed.whole).await?;
-    tx.commit().await?;
+    fold_touched(store, &mut reader, since, &mut refreshed).await?;
+    move_cursor(store, now, refreshed.whole).await?;
+    reader.commit().await?;
     Ok(refreshed)
 }
 
-/// Folds every mission with a row newer than `since`, in batches.
+/// Folds every mission with a row newer than `since`. One query, read as it comes: rows arrive by
+/// mission, so only one fold and one batch of results are held. The writes have short transactions of
+/// their own: a whole fold must not lock missions that are being worked on.
 async fn fold_touched(
-    tx: &mut PgTransaction<'static>,
+    store: &Store,
+    reader: &mut PgTransaction<'static>,
     since: Option<Timestamp>,
     refreshed: &mut Refreshed,
 ) -> Result<(), StoreError> {
-    // A cursor of the database, so that a million missions are no list in our memory.
-    sqlx::query(
-        "DECLARE touched NO SCROLL CURSOR FOR SELECT DISTINCT user_id, record_id
-         FROM mana_ai.mission_changes WHERE created_at > coalesce($1, '-infinity')",
-    )
-    .bind(since.map(sql_time))
-    .execute(&mut **tx)
-    .await?;
-    loop {
-        let fetch = sqlx::AssertSqlSafe(format!("FETCH {BATCH} FROM touched"));
-        let keys: Vec<Key> = sqlx::query_as(fetch).fetch_all(&mut **tx).await?;
-        if keys.is_empty() {
-            tx.execute("CLOSE touched").await?;
-            return Ok(());
-        }
-        let missions = fold_batch(tx, keys).await?;
-        write_batch(tx, missions, refreshed).await?;
+    let sql = if since.is_some() { TOUCHED } else { WHOLE };
+    if since.is_none() {
+        // As long as the log is long; a sort in memory takes half the time of one on disk.
+        reader.execute("SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'").await?;
     }
+    let mut rows = sqlx::query_as::<_, RowFromView>(sql).bind(since.map(sql_time)).fetch(&mut **reader);
+    let mut entries = Entries::new();
+    let mut current: Option<Folding> = None;
+    while let Some(row) = rows.try_next().await? {
+        if current.as_ref().is_none_or(|folding| !folding.is_of(&row)) {
+            entries.extend(current.replace(Folding::of(&row)).map(Folding::finish));
+            if entries.len() == BATCH {
+                write_batch(store, std::mem::take(&mut entries), refreshed).await?;
+            }
+        }
+        if let Some(folding) = &mut current {
+            folding.apply(row);
+        }
+    }
+    entries.extend(current.map(Folding::finish));
+    write_batch(store, entries, refreshed).await
 }
+
+/// `COLLATE "C"`: any order by mission will do, and bytes compare fastest.
+const WHOLE: &str = r#"
+SELECT id, user_id, record_id, op, created_at, schema_version, field_values, field_times
+FROM mana_ai.mission_changes WHERE created_at > coalesce($1, '-infinity')
+ORDER BY user_id COLLATE "C", record_id COLLATE "C", created_at, id"#;
+const TOUCHED: &str = r#"
+SELECT id, user_id, record_id, op, created_at, schema_version, field_values, field_times
+FROM (SELECT DISTINCT user_id, record_id FROM mana_ai.mission_changes WHERE created_at > $1) AS touched
+JOIN mana_ai.mission_changes USING (user_id, record_id)
+ORDER BY user_id COLLATE "C", record_id COLLATE "C", created_at, id"#;
 
 /// User and mission.
 type Key = (String, String);
@@ -109,25 +128,32 @@ struct RowFromView {
     field_times: Vec<Option<Json<Box<RawValue>>>>,
 }
 
-async fn fold_batch(tx: &mut PgTransaction<'static>, keys: Vec<Key>) -> Result<Entries, StoreError> {
-    let (users, missions): (Vec<String>, Vec<String>) = keys.into_iter().unzip();
-    let mut rows = sqlx::query_as::<_, RowFromView>(
-        "SELECT id, user_id, record_id, op, created_at, schema_version, field_values, field_times
-         FROM unnest($1::text[], $2::text[]) AS touched (user_id, record_id)
-         JOIN mana_ai.mission_changes USING (user_id, record_id) ORDER BY created_at, id",
-    )
-    .bind(users)
-    .bind(missions)
-    .fetch(&mut **tx);
-    let mut folds: BTreeMap<Key, (Result<Fold, StoreError>, i64)> = BTreeMap::new();
-    while let Some(row) = rows.try_next().await? {
-        let key = (row.user_id, row.record_id);
-        let (fold, count) = folds.entry(key).or_insert((Ok(Fold::default()), 0));
-        *count += 1;
-        let (data, times) = (fields(row.field_values), fields(row.field_times));
-        apply(fold, change_row(row.id, row.created_at, &row.op, row.schema_version, data, times));
+/// The fold of the mission whose rows are arriving.
+struct Folding {
+    key: Key,
+    fold: Result<Fold, StoreError>,
+    change_count: i64,
+}
+
+impl Folding {
+    fn of(row: &RowFromView) -> Self {
+        Self { key: (row.user_id.clone(), row.record_id.clone()), fold: Ok(Fold::default()), change_count: 0 }
     }
-    Ok(folds.into_iter().map(|(key, (fold, count))| (key, slot(fold), count)).collect())
+
+    fn is_of(&self, row: &RowFromView) -> bool {
+        self.key.0 == row.user_id && self.key.1 == row.record_id
+    }
+
+    fn apply(&mut self, row: RowFromView) {
+        let (data, times) = (fields(row.field_values), fields(row.field_times));
+        let row = change_row(row.id, row.created_at, &row.op, row.schema_version, data, times);
+        apply(&mut self.fold, row);
+        self.change_count += 1;
+    }
+
+    fn finish(self) -> (Key, Result<Option<Timestamp>, String>, i64) {
+        (self.key, slot(self.fold), self.change_count)
+    }
 }
 
 fn fields(values: Vec<Option<Json<Box<RawValue>>>>) -> Fields {
@@ -145,18 +171,18 @@ fn slot(fold: Result<Fold, StoreError>) -> Result<Option<Timestamp>, String> {
 
 /// One delete and one upsert. A mission whose log says what the schedule already has is not touched: the
 /// overlap folds the same rows for minutes, and must not undo a wait or a lease meanwhile.
-async fn write_batch(
-    tx: &mut PgTransaction<'static>,
-    entries: Entries,
-    refreshed: &mut Refreshed,
-) -> Result<(), StoreError> {
+async fn write_batch(store: &Store, entries: Entries, refreshed: &mut Refreshed) -> Result<(), StoreError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let mut tx = store.begin().await?;
     let (off, on): (Entries, Entries) = entries.into_iter().partition(|(_, slot, _)| *slot == Ok(None));
     let (users, missions): (Vec<String>, Vec<String>) = off.into_iter().map(|(key, ..)| key).unzip();
     let removed = sqlx::query(
         "DELETE FROM mana_ai.mission_schedule USING unnest($1::text[], $2::text[]) AS off (user_id, mission_id)
          WHERE (mission_schedule.user_id, mission_schedule.mission_id) = (off.user_id, off.mission_id)",
     );
-    let removed = removed.bind(users).bind(missions).execute(&mut **tx).await?.rows_affected();
+    let removed = removed.bind(users).bind(missions).execute(&mut *tx).await?.rows_affected();
 
     let (mut users, mut missions, mut slots, mut reasons, mut counts) =
         (vec![], vec![], vec![], vec![], vec![]);
@@ -183,8 +209,9 @@ async fn write_batch(
     .bind(slots)
     .bind(reasons)
     .bind(counts)
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
+    tx.commit().await?;
     refreshed.changed += removed + changed.len() as u64;
     let unreadable = changed.into_iter().filter_map(|(mission, reason)| Some((mission, reason?)));
     refreshed.unreadable.extend(unreadable);
@@ -192,15 +219,19 @@ async fn write_batch(
 }
 
 /// Schedule rows of missions that the log no longer knows.
-async fn drop_orphans(tx: &mut PgTransaction<'static>) -> Result<u64, StoreError> {
+async fn drop_orphans(store: &Store) -> Result<u64, StoreError> {
+    let mut tx = store.begin().await?;
     let dropped = sqlx::query(
         "DELETE FROM mana_ai.mission_schedule AS old WHERE NOT EXISTS (SELECT FROM mana_ai.mission_changes
          WHERE (user_id, record_id) = (old.user_id, old.mission_id))",
     );
-    Ok(dropped.execute(&mut **tx).await?.rows_affected())
+    let dropped = dropped.execute(&mut *tx).await?.rows_affected();
+    tx.commit().await?;
+    Ok(dropped)
 }
 
-async fn move_cursor(tx: &mut PgTransaction<'static>, now: Timestamp, whole: bool) -> Result<(), StoreError> {
+async fn move_cursor(store: &Store, now: Timestamp, whole: bool) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
     sqlx::query(
         "INSERT INTO mana_ai.refresh_cursor AS old (refreshed_at, reconciled_at) VALUES ($1, $1)
          ON CONFLICT (singleton) DO UPDATE SET refreshed_at = $1,
@@ -208,7 +239,7 @@ async fn move_cursor(tx: &mut PgTransaction<'static>, now: Timestamp, whole: boo
     )
     .bind(sql_time(now))
     .bind(whole)
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    Ok(tx.commit().await?)
 }

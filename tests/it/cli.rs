@@ -1,72 +1,16 @@
 //! The binary as operators run it: real processes, signals, exit codes.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
 
 use mana_ai::config::Config;
 use mana_ai::demo::llm::Behaviour;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{BINARY, KEY, TestDb, World, due_mission, soon, with};
-
-fn command(world: &World, args: &[&str]) -> Command {
-    let mut command = Command::new(BINARY);
-    command.args(args).env_clear().env("DATABASE_URL", &world.db.url).env("MANA_SERVICE_KEY", KEY);
-    command.env("MANA_LLM_URL", world.llm.url());
-    command
-}
-
-/// On a thread of its own: the stand-in of the test answers meanwhile.
-async fn run(mut command: Command) -> Output {
-    soon(tokio::task::spawn_blocking(move || command.output().unwrap())).await.unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A running service, killed if the test ends before it does.
-struct Serving {
-    child: Child,
-    port: u16,
-    log: std::thread::JoinHandle<String>,
-}
-
-impl Serving {
-    async fn start(mut command: Command) -> Self {
-        command.env("PORT", "0").stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let (told, port) = tokio::sync::oneshot::channel();
-        let log = std::thread::spawn(move || {
-            let mut log = String::new();
-            while !log.contains("listening") && stdout.read_line(&mut log).unwrap_or(0) > 0 {}
-            let port = log
-                .rsplit_once("0.0.0.0:")
-                .map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
-            let _ = told.send(port.and_then(|port| port.parse().ok()));
-            let _ = stdout.read_to_string(&mut log);
-            log
-        });
-        let port = soon(port).await.unwrap().expect("the log names the port");
-        Self { child, port, log }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
-    }
-
-    async fn end(mut self) -> (Option<i32>, String) {
-        let waited = tokio::task::spawn_blocking(move || {
-            (self.child.wait().unwrap().code(), self.log.join().unwrap())
-        });
-        soon(waited).await.unwrap()
-    }
-}
+use crate::process::{Serving, binary, command, run, text};
+use crate::support::{KEY, TestDb, World, due_mission, soon, with};
 
 #[tokio::test]
 async fn tick_prints_its_stats() {
@@ -237,7 +181,7 @@ fn the_example_lists_every_variable() {
 #[tokio::test]
 async fn the_demo_runs() {
     let world = World::new().await;
-    let mut demo = Command::new(BINARY);
+    let mut demo = Command::new(binary());
     demo.arg("demo").env_clear().env("DATABASE_URL", &world.db.url);
     let output = run(demo).await;
     let told = text(&output.stdout);

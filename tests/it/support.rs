@@ -86,6 +86,13 @@ impl TestDb {
         sqlx::query_scalar(sql).fetch_one(&self.admin).await.unwrap()
     }
 
+    /// Asks until the answer fits.
+    pub async fn until(&self, sql: &'static str, fits: impl Fn(i64) -> bool) {
+        while !fits(self.count(sql).await) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// The rows that the service has written, oldest first.
     pub async fn written(&self) -> Vec<Value> {
         let rows = self
