@@ -1,6 +1,5 @@
 # Two stages: a build with the toolchain, and an image with the binary alone.
 FROM rust:1.95-slim-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 
 # Dependencies first, on their own layer: they change less often than the code.

@@ -45,7 +45,7 @@ pub enum Outcome {
     },
     /// A plan was made and thrown away, because of what happened during the call.
     Outdated(String),
-    /// No call was made, for this reason.
+    /// No plan was made, for this reason.
     Skipped(String),
 }
 
@@ -61,6 +61,8 @@ pub enum AttemptError {
     Llm(#[from] LlmError),
     #[error("no usable plan: {0}")]
     Plan(#[from] PlanError),
+    #[error("plan not written: {0}")]
+    WriteBack(Box<AttemptError>),
 }
 
 const LEASE_LOST: &str = "the lease went to another replica";
@@ -100,11 +102,11 @@ impl Worker {
             Ok(due) => due,
             Err(reason) => return Ok(Outcome::Skipped(reason)),
         };
-        let zone = due.mission.cadence.zone(Some(claimed.slot.0), &self.default_zone);
+        let zone = due.mission.zone(&self.default_zone);
         let messages = prompt::messages(&due.mission, &TOOLS, due.found_at, &zone);
         let completion = tokio::select! {
             completion = self.llm.complete(&messages) => completion?,
-            () = self.renew_until_lost(claimed) => return Ok(Outcome::Outdated(LEASE_LOST.into())),
+            () = self.renew_until_lost(claimed) => return Ok(Outcome::Skipped(LEASE_LOST.into())),
         };
         tracing::debug!(
             mission_id = claimed.mission_id,
@@ -114,7 +116,8 @@ impl Worker {
             "mana-llm answered"
         );
         let plan = Plan::read(&completion.content, &TOOLS)?;
-        self.write_back(claimed, &plan, due.found_at).await
+        let written = self.write_back(claimed, &plan, due.found_at).await;
+        written.map_err(|error| AttemptError::WriteBack(Box::new(error)))
     }
 
     /// Folds the mission: the schedule may be behind the log, which alone decides. `Err` is the reason
@@ -124,7 +127,7 @@ impl Worker {
         let found_at = store::now(&mut tx).await?;
         let folded = fold_mission(&mut tx, &claimed.mission_id).await?;
         let change_count = folded.change_count;
-        match examine(folded.record?, claimed, found_at)? {
+        match examine(folded.record?, claimed, found_at, &self.default_zone)? {
             Finding::Due(mission) => {
                 tx.commit().await?;
                 Ok(Ok(Due { mission: *mission, found_at }))
@@ -176,14 +179,13 @@ impl Worker {
         if !schedule::holds_lease(&mut tx, claimed).await? {
             return Ok(Outcome::Outdated(LEASE_LOST.into()));
         }
-        let mission = match examine(record, claimed, now)? {
+        let mission = match examine(record, claimed, now, &self.default_zone)? {
             Finding::Due(mission) => mission,
             finding => {
                 return Ok(Outcome::Outdated(self.step_back(tx, claimed, finding, change_count).await?));
             }
         };
-        let zone = mission.cadence.zone(Some(claimed.slot.0), &self.default_zone);
-        let next = mission.cadence.next_run(now, &zone);
+        let next = mission.next_run(now, &self.default_zone)?;
         let iteration = plan.into_iteration(id, started, now);
         let timestamp = mission.write_timestamp(now)?;
         let change =
@@ -231,7 +233,12 @@ impl Worker {
 }
 
 /// Compares the log with what was claimed.
-fn examine(record: Option<Record>, claimed: &ClaimedMission, now: Timestamp) -> Result<Finding, Unreadable> {
+fn examine(
+    record: Option<Record>,
+    claimed: &ClaimedMission,
+    now: Timestamp,
+    default_zone: &TimeZone,
+) -> Result<Finding, Unreadable> {
     let Some(record) = record else { return Ok(Finding::Moved { next: None }) };
     match Standing::of(&record)? {
         Standing::Scheduled(slot) if slot == claimed.slot.0 => {}
@@ -239,18 +246,17 @@ fn examine(record: Option<Record>, claimed: &ClaimedMission, now: Timestamp) -> 
         Standing::Off(_) => return Ok(Finding::Moved { next: None }),
     }
     let mission = Mission::read(&claimed.mission_id, &record)?;
-    if mission.has_iteration(&iteration_id(&mission.id, claimed.slot.0)) {
-        let reason = "this slot has its plan already; only another nextRunAt makes it due".into();
-        return Ok(Finding::Waits { retry: Retry::OnNewRow, reason });
-    }
-    // Before anything is spent: could a result be written at all?
+    // Before anything is spent: could a result be written at all, and is there a slot to go to?
     mission.write_timestamp(now)?;
+    mission.next_run(now, default_zone)?;
     Ok(match mission.waits(now) {
-        Some(waiting @ Waiting::ForegroundRunner { until }) => {
-            Finding::Waits { retry: Retry::At(until), reason: waiting.to_string() }
-        }
-        Some(waiting @ Waiting::Unstaged { .. }) => {
-            Finding::Waits { retry: Retry::OnNewRow, reason: waiting.to_string() }
+        Some(waiting) => {
+            let retry = if let Waiting::ForegroundRunner { until } = waiting {
+                Retry::At(until)
+            } else {
+                Retry::OnNewRow
+            };
+            Finding::Waits { retry, reason: waiting.to_string() }
         }
         None => Finding::Due(Box::new(mission)),
     })
@@ -260,7 +266,10 @@ impl AttemptError {
     /// When to try again. Nothing but a new row makes an unreadable mission readable.
     fn retry(&self) -> Retry {
         match self {
-            Self::Unreadable(_) | Self::Store(StoreError::NewerSchema { .. }) => Retry::OnNewRow,
+            Self::Unreadable(_) | Self::Store(StoreError::NewerSchema { .. } | StoreError::EmptyUser) => {
+                Retry::OnNewRow
+            }
+            Self::WriteBack(error) => error.retry(),
             Self::Store(_) | Self::Llm(_) | Self::Plan(_) => Retry::NextTick,
         }
     }

@@ -1,4 +1,5 @@
-//! Every variable: its unit, its default, and what it takes. The only place that reads the environment.
+//! Every variable: its unit, its default, and what it takes. The only reader of them; `RUST_LOG` alone is
+//! the logger's, and the embedded Postgres looks for programs on `PATH`.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
+use sqlx::postgres::PgConnectOptions;
 
 /// The whole configuration of the service. `.env.example` explains the variables to operators.
 #[derive(Debug, Clone)]
@@ -71,12 +73,21 @@ impl Config {
     pub fn from_vars(get: impl FnMut(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut read = Reader { get, faults: Vec::new() };
         let config = Self {
-            database_url: read
-                .required("DATABASE_URL", "postgresql://user:password@host:5432/database")
-                .into(),
+            database_url: read.secret(
+                "DATABASE_URL",
+                "postgresql://user:password@host:5432/database",
+                |url| {
+                    let postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+                    postgres && url.parse::<PgConnectOptions>().is_ok()
+                },
+            ),
             pool_size: read.number("DATABASE_POOL_SIZE", 10, 2..=1000, "connections"),
             migrate_on_start: read.flag("MIGRATE_ON_START", true),
-            service_key: read.required("MANA_SERVICE_KEY", "the key that the services share").into(),
+            service_key: read.secret(
+                "MANA_SERVICE_KEY",
+                "the key that the services share, in visible ASCII",
+                |key| key.bytes().all(|byte| byte.is_ascii_graphic()),
+            ),
             llm_url: read.url("MANA_LLM_URL", "http://localhost:3025"),
             llm_model: read.text("MANA_LLM_MODEL", "mana/reasoning"),
             llm_timeout: read.ms("MANA_LLM_TIMEOUT_MS", 60_000, 100..=DAY_MS),
@@ -108,11 +119,11 @@ pub fn port() -> Result<u16, ConfigError> {
     if read.faults.is_empty() { Ok(port) } else { Err(ConfigError(read.faults)) }
 }
 
-/// `DATABASE_URL` alone, for the demo and the tests: where it is set they use that server.
+/// One variable as it is, for the demo and the tests, which do without the others.
 #[cfg(feature = "demo")]
-pub fn database_url() -> Option<String> {
+pub fn var(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
-    std::env::var("DATABASE_URL").ok().filter(|url| !url.trim().is_empty())
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
 /// Collects faults instead of stopping at the first.
@@ -130,14 +141,19 @@ impl<G: FnMut(&str) -> Option<String>> Reader<G> {
         self.set(name).unwrap_or_else(|| default.to_owned())
     }
 
-    fn required(&mut self, name: &str, takes: &str) -> String {
-        self.set(name).unwrap_or_else(|| {
-            self.faults.push(format!("{name} is not set and has no default: {takes}"));
-            String::new()
-        })
+    /// Without a default, and never shown.
+    fn secret(&mut self, name: &str, takes: &str, fits: impl Fn(&str) -> bool) -> SecretString {
+        let value = self.set(name).unwrap_or_default();
+        let value = value.trim();
+        if value.is_empty() {
+            self.faults.push(format!("{name} is not set and has no default: it takes {takes}"));
+        } else if !fits(value) {
+            self.faults.push(format!("{name} is set, but not taken: it takes {takes}"));
+        }
+        value.into()
     }
 
-    /// `takes` says what the value is. A value that is not taken is shown: none of these is secret.
+    /// `takes` says what the value is. One that is not taken is shown: none of these is secret.
     fn parsed<T>(&mut self, name: &str, default: T, takes: &str, parse: impl Fn(&str) -> Option<T>) -> T {
         let Some(value) = self.set(name) else { return default };
         parse(value.trim()).unwrap_or_else(|| {

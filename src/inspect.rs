@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 use crate::domain::change::{Clocks, Fields};
@@ -78,5 +78,6 @@ fn verdict(id: &str, record: &Record, now: Timestamp) -> Result<String, String> 
     };
     let mission = Mission::read(id, record).map_err(unreadable)?;
     mission.write_timestamp(now).map_err(unreadable)?;
+    mission.next_run(now, &TimeZone::UTC).map_err(unreadable)?;
     mission.waits(now).map_or(Ok(format!("due since {slot}")), |waiting| Err(waiting.to_string()))
 }

@@ -91,10 +91,20 @@ async fn serve() -> Result<ExitCode, Failure> {
 async fn tick() -> Result<ExitCode, Failure> {
     let config = Config::from_env()?;
     log_to_stderr();
-    let (_, runner) = service::runner(&config, stop_on_signal())?;
-    let stats = runner.tick(true).await;
+    let stop = stop_on_signal();
+    let (_, runner) = service::runner(&config, stop.clone())?;
+    let stats = tokio::select! {
+        stats = runner.tick(true) => stats,
+        () = deadline(stop, config.drain_timeout) => return Err("stopped before the tick was done".into()),
+    };
     println!("{}", serde_json::to_string_pretty(&stats)?);
     Ok(if stats.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Once it is told to stop, and what runs has had its time.
+async fn deadline(stop: CancellationToken, drain_timeout: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(drain_timeout).await;
 }
 
 async fn migrate() -> Result<ExitCode, Failure> {

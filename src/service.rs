@@ -86,6 +86,8 @@ pub async fn serve(config: Config, listener: TcpListener, stop: CancellationToke
     let server = axum::serve(listener, router(state)).with_graceful_shutdown(stop.clone().cancelled_owned());
     let mut server = tokio::spawn(async move { server.await });
     tokio::select! {
+        // A stop ends the server too, and must not be taken for its failure: what runs would be lost.
+        biased;
         () = stop.cancelled() => {}
         ended = &mut server => return ended.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(StartError::Serve),
     }

@@ -40,6 +40,7 @@ impl TickStats {
             Ok((_, Ok(Outcome::Outdated(_)))) => self.plans_produced += 1,
             Ok((_, Ok(Outcome::Skipped(_)))) => {}
             Ok((mission_id, Err(error))) => {
+                self.plans_produced += usize::from(matches!(error, AttemptError::WriteBack(_)));
                 self.parse_failures += usize::from(matches!(error, AttemptError::Plan(_)));
                 self.errors.push(format!("mission {mission_id}: {error}"));
             }

@@ -10,7 +10,8 @@ pub fn plan_for(request: &Value) -> String {
     let title = section(prompt, "titel").unwrap_or("Mission");
     let goal = section(prompt, "ziel").and_then(|text| text.lines().next()).unwrap_or(title);
     let today = prompt.strip_prefix("Jetzt ist ").and_then(|rest| rest.get(..10));
-    let feedback = prompt.lines().rev().find_map(|line| line.strip_prefix("Rückmeldung der Person: "));
+    let feedback =
+        prompt.rsplit_once("<daten: rückmeldung der person").and_then(|(_, rest)| rest.lines().nth(1));
     let why = feedback.map_or_else(
         || format!("Damit „{title}“ vorankommt, braucht es einen ersten, kleinen Schritt."),
         |feedback| {

@@ -34,7 +34,7 @@ pub enum DatabaseError {
 impl Server {
     /// `helper` is the `mana-ai` binary.
     pub async fn find(helper: &Path) -> Result<Self, DatabaseError> {
-        if let Some(url) = config::database_url() {
+        if let Some(url) = config::var("DATABASE_URL") {
             return Ok(Self { url, embedded: None });
         }
         let embedded = EmbeddedPostgres::start(helper).await?;

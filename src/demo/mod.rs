@@ -23,11 +23,12 @@ use tokio_util::sync::CancellationToken;
 use self::database::{SYNC_CHANGES, Server};
 use self::device::Device;
 use self::llm::{Behaviour, StandIn};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::domain::staging::Proposal;
 use crate::service;
 use crate::store::Store;
 
+/// Unless `MANA_SERVICE_KEY` is set, which a real server of `--llm-url` may ask for.
 const SERVICE_KEY: &str = "demo-service-key";
 const USER: &str = "demo-user";
 const PORT: u16 = 3066;
@@ -38,7 +39,7 @@ pub struct DemoArgs {
     /// Leave service and database up at the end, and print the curl lines to try
     #[arg(long)]
     keep: bool,
-    /// Plan with this OpenAI-compatible server instead of the stand-in
+    /// Plan with this OpenAI-compatible server instead of the stand-in; it gets `MANA_SERVICE_KEY` as its key
     #[arg(long, value_name = "URL")]
     llm_url: Option<String>,
     /// The model to ask there
@@ -73,14 +74,36 @@ pub async fn run(args: DemoArgs) -> Result<(), DemoError> {
         told = tell(&url, &args) => told,
         _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
     };
+    let told = match told {
+        Ok(stage) if args.keep => stage.keep(&url).await,
+        Ok(stage) => stage.end().await,
+        Err(error) => Err(error),
+    };
     server.drop_database(&name).await?;
     told
 }
 
-async fn tell(url: &str, args: &DemoArgs) -> Result<(), DemoError> {
+impl Stage {
+    async fn keep(self, url: &str) -> Result<(), DemoError> {
+        say::keep(&self.address, url);
+        tokio::signal::ctrl_c().await?;
+        self.end().await
+    }
+
+    async fn end(self) -> Result<(), DemoError> {
+        self.stop.cancel();
+        self.db.close().await;
+        Ok(self.service.await??)
+    }
+}
+
+async fn tell(url: &str, args: &DemoArgs) -> Result<Stage, DemoError> {
     let stage = set_up(url, args).await?;
     let mut device = stage.device.clone();
-    say::step(4, "A tick, triggered over HTTP with the service key");
+    say::step(
+        4,
+        "A tick, triggered over HTTP with the service key; two missions are due, one is later, one paused",
+    );
     let stats = tick(&stage.address).await?;
     say::json("POST /internal/tick →", &stats);
     show_call(&stage.stand_in, args);
@@ -92,17 +115,11 @@ async fn tell(url: &str, args: &DemoArgs) -> Result<(), DemoError> {
     say::step(9, "A second tick finds nothing due");
     let again = tick(&stage.address).await?;
     say::json("POST /internal/tick →", &again);
-    if args.llm_url.is_none() && (stats["plansWrittenBack"] != 2 || again["dueMissionCount"] != 0) {
+    if stats["plansWrittenBack"] != 2 || again["dueMissionCount"] != 0 {
         return Err("that is not what should have happened: two plans, then nothing due".into());
     }
     say::done("Done: planned without a browser, approved by its user, attributed to the AI.");
-    if args.keep {
-        say::keep(&stage.address, SERVICE_KEY, url);
-        tokio::signal::ctrl_c().await?;
-    }
-    stage.stop.cancel();
-    stage.db.close().await;
-    Ok(stage.service.await??)
+    Ok(stage)
 }
 
 async fn set_up(url: &str, args: &DemoArgs) -> Result<Stage, DemoError> {
@@ -132,7 +149,7 @@ type Started = (String, CancellationToken, tokio::task::JoinHandle<Result<(), se
 async fn start_service(url: &str, llm_url: &str, model: &str) -> Result<Started, DemoError> {
     let config = Config::from_vars(|name| match name {
         "DATABASE_URL" => Some(url.into()),
-        "MANA_SERVICE_KEY" => Some(SERVICE_KEY.into()),
+        "MANA_SERVICE_KEY" => Some(service_key()),
         "MANA_LLM_URL" => Some(llm_url.into()),
         "MANA_LLM_MODEL" => Some(model.into()),
         // The demo ticks when it says so.
@@ -153,22 +170,25 @@ async fn start_service(url: &str, llm_url: &str, model: &str) -> Result<Started,
 async fn tick(address: &str) -> Result<Value, DemoError> {
     let client = crate::client::builder().timeout(Duration::from_secs(150)).build()?;
     let request =
-        client.post(format!("{address}/internal/tick?wait=true")).header("X-Service-Key", SERVICE_KEY);
+        client.post(format!("{address}/internal/tick?wait=true")).header("X-Service-Key", service_key());
     Ok(serde_json::from_str(&request.send().await?.error_for_status()?.text().await?)?)
 }
 
 fn show_call(stand_in: &StandIn, args: &DemoArgs) {
-    say::step(5, "What mana-llm was asked, and what it answered");
+    say::step(5, "What mana-llm was asked for one of them, and what it answered");
     let Some(call) = stand_in.requests().into_iter().next() else {
         return say::fact(&format!(
             "{} was asked, not the stand-in",
             args.llm_url.as_deref().unwrap_or("nobody")
         ));
     };
-    let prompt = call.body.pointer("/messages/1/content").and_then(Value::as_str).unwrap_or_default();
-    say::quote(prompt);
+    let content = |message| call.body.pointer(message).and_then(Value::as_str).unwrap_or_default();
+    say::fact("the rules and tools:");
+    say::quote(content("/messages/0/content"), 8);
+    say::fact("the mission:");
+    say::quote(content("/messages/1/content"), 60);
     say::fact("its answer:");
-    say::quote(&answer::plan_for(&call.body));
+    say::quote(&answer::plan_for(&call.body), 12);
 }
 
 async fn show_row(db: &PgPool) -> Result<(), DemoError> {
@@ -214,6 +234,10 @@ async fn show_approval(db: &PgPool, device: &Device, proposal: &Proposal) -> Res
     say::json("todo / tasks", &row.try_get::<Value, _>(0)?);
     say::json("actor", &row.try_get::<Value, _>(1)?);
     Ok(())
+}
+
+fn service_key() -> String {
+    config::var("MANA_SERVICE_KEY").unwrap_or_else(|| SERVICE_KEY.to_owned())
 }
 
 /// The clock of the simulated device.

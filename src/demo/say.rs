@@ -4,8 +4,6 @@ use anstream::println;
 use owo_colors::OwoColorize as _;
 use serde_json::Value;
 
-const LINES_OF_A_QUOTE: usize = 30;
-
 pub(super) fn title(text: &str) {
     println!("{}", text.bold());
 }
@@ -22,11 +20,11 @@ pub(super) fn detail(text: &str) {
     println!("   {}", text.dimmed());
 }
 
-pub(super) fn quote(text: &str) {
-    for line in text.lines().take(LINES_OF_A_QUOTE) {
+pub(super) fn quote(text: &str, lines: usize) {
+    for line in text.lines().take(lines) {
         println!("   {} {}", "│".dimmed(), line.dimmed());
     }
-    let more = text.lines().count().saturating_sub(LINES_OF_A_QUOTE);
+    let more = text.lines().count().saturating_sub(lines);
     if more > 0 {
         detail(&format!("│ … {more} more lines"));
     }
@@ -40,14 +38,15 @@ pub(super) fn done(text: &str) {
     println!("\n{}", text.green().bold());
 }
 
-pub(super) fn keep(address: &str, key: &str, database_url: &str) {
-    println!("\nService and database stay up until Ctrl-C. Try:");
+pub(super) fn keep(address: &str, database_url: &str) {
+    println!("\nService and database stay up until Ctrl-C. Try in another terminal:");
+    fact(&format!(
+        "export MANA_SERVICE_KEY=${{MANA_SERVICE_KEY:-{}}} DATABASE_URL='{database_url}'",
+        super::SERVICE_KEY
+    ));
     fact(&format!("curl -s {address}/health"));
     fact(&format!("curl -s {address}/ready"));
-    fact(&format!("curl -s -X POST -H 'X-Service-Key: {key}' {address}/internal/tick"));
-    fact(&format!("psql '{database_url}' -c 'SELECT * FROM mana_ai.mission_schedule'"));
-    fact(&format!(
-        "MANA_SERVICE_KEY={key} DATABASE_URL='{database_url}' cargo run -q -- inspect --user {}",
-        super::USER
-    ));
+    fact(&format!("curl -s -X POST -H \"X-Service-Key: $MANA_SERVICE_KEY\" {address}/internal/tick"));
+    fact("psql \"$DATABASE_URL\" -c 'SELECT * FROM mana_ai.mission_schedule'");
+    fact(&format!("cargo run -q -- inspect --user {}", super::USER));
 }

@@ -113,25 +113,24 @@ impl Cadence {
         }
     }
 
-    /// The offset under which `slot` reads as this cadence's local time, if such a place exists:
-    /// a multiple of 15 minutes from UTC-12:00 to UTC+14:00.
+    /// The offset under which `slot` reads as this cadence's local time, if such a place exists: a
+    /// multiple of 15 minutes. A daily slot fits two offsets a day apart; of those it is the one from
+    /// UTC-10:00 to UTC+13:45, where nearly everybody lives.
     fn implied_offset(&self, slot: Timestamp) -> Option<TimeZone> {
         let utc = slot.to_zoned(TimeZone::UTC).datetime();
-        let (at, days) = match self {
-            Self::Daily(at) => (at, -1..=1),
+        let (at, days, offsets) = match self {
+            Self::Daily(at) => (at, -1..=1, -10 * 3600..=13 * 3600 + 45 * 60),
             Self::Weekly(day, at) => {
                 let days = (day - utc.weekday().to_sunday_zero_offset() + 3).rem_euclid(7) - 3;
-                (at, days..=days)
+                (at, days..=days, -12 * 3600..=14 * 3600)
             }
             Self::Manual | Self::Interval(_) | Self::Cron(_) => return None,
         };
-        let offsets = days.filter_map(|days| {
+        let mut implied = days.filter_map(|days| {
             let local = utc.date().checked_add(days.days()).ok()?.to_datetime(*at);
             i32::try_from(utc.duration_until(local).as_secs()).ok()
         });
-        let offset = offsets
-            .filter(|seconds| seconds % (15 * 60) == 0 && (-12 * 3600..=14 * 3600).contains(seconds))
-            .min_by_key(|seconds| seconds.abs())?;
+        let offset = implied.find(|seconds| seconds % (15 * 60) == 0 && offsets.contains(seconds))?;
         Some(jiff::tz::Offset::from_seconds(offset).ok()?.to_time_zone())
     }
 }

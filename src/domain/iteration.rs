@@ -1,13 +1,13 @@
 //! A mission's iterations: those that are there, and the one that we add; and who wrote what.
 
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use super::time;
 
 /// An iteration that a foreground runner marked `running` is left alone for this long.
-const FOREGROUND_GRACE_MINUTES: i64 = 10;
+const FOREGROUND_GRACE: SignedDuration = SignedDuration::from_mins(10);
 
 /// An iteration that somebody wrote, read with mercy: what has another shape counts as absent.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -49,11 +49,12 @@ pub struct PastStep {
 }
 
 impl PastIteration {
-    /// Until when it belongs to a foreground runner, if it says that one is at it.
-    pub fn running_until(&self) -> Option<Timestamp> {
+    /// Until when it belongs to a foreground runner, if one is at it. A start in the future is a clock
+    /// that is wrong, and a tab that crashed under it would block the mission for years.
+    pub fn running_until(&self, now: Timestamp) -> Option<Timestamp> {
         let started: Timestamp = self.started_at.parse().ok()?;
-        let grace = FOREGROUND_GRACE_MINUTES.minutes();
-        (self.overall_status == "running").then(|| started.checked_add(grace).ok()).flatten()
+        let running = self.overall_status == "running" && started <= now + FOREGROUND_GRACE;
+        Some(started + FOREGROUND_GRACE).filter(|until| running && *until > now)
     }
 }
 

@@ -1,13 +1,13 @@
 //! A record → a mission: whether it is due, and what it holds.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::cadence::Cadence;
 use super::change::WRITTEN_FIELDS;
 use super::fold::{Record, text_of};
-use super::iteration::{PastIteration, lenient};
+use super::iteration::{PastIteration, iteration_id, lenient};
 use super::{staging, time};
 
 /// With this many server iterations that no device has staged, nobody is reading: nothing is spent.
@@ -122,9 +122,12 @@ impl Mission {
 
     /// Why a due mission should not be planned now, although nothing is wrong with it.
     pub fn waits(&self, now: Timestamp) -> Option<Waiting> {
-        if let Some(until) =
-            self.history.last().and_then(PastIteration::running_until).filter(|until| *until > now)
+        if let Standing::Scheduled(slot) = self.standing
+            && self.has_iteration(&iteration_id(&self.id, slot))
         {
+            return Some(Waiting::AlreadyPlanned);
+        }
+        if let Some(until) = self.history.last().and_then(|last| last.running_until(now)) {
             return Some(Waiting::ForegroundRunner { until });
         }
         let unstaged = self.history.iter().filter(|iteration| staging::is_unstaged(iteration)).count();
@@ -134,6 +137,22 @@ impl Mission {
     /// Does an iteration with this id stand there already?
     pub fn has_iteration(&self, id: &str) -> bool {
         self.history.iter().any(|iteration| iteration.id == id)
+    }
+
+    /// In which zone its user reads a clock.
+    pub fn zone(&self, default: &TimeZone) -> TimeZone {
+        let previous = if let Standing::Scheduled(slot) = self.standing { Some(slot) } else { None };
+        self.cadence.zone(previous, default)
+    }
+
+    /// The slot after `now`; `None` for a manual mission.
+    pub fn next_run(&self, now: Timestamp, default: &TimeZone) -> Result<Option<Timestamp>, Unreadable> {
+        match self.cadence.next_run(now, &self.zone(default)) {
+            None if self.cadence != Cadence::Manual => {
+                Err(Unreadable { field: "cadence", problem: "never comes, such as a 30 February".into() })
+            }
+            next => Ok(next),
+        }
     }
 
     /// The timestamp for our row, newer than every clock among the fields it sets.
@@ -155,6 +174,9 @@ pub enum Waiting {
         /// When its claim is stale.
         until: Timestamp,
     },
+    /// Its user moved it back to a slot that has been planned.
+    #[error("this slot has its plan already; only another nextRunAt makes it due")]
+    AlreadyPlanned,
     /// No device has read the last plans.
     #[error("{iterations} plans wait for a device to stage them; nothing new is planned before")]
     Unstaged {

@@ -43,8 +43,10 @@ pub fn stage(
     handled: &mut HashSet<String>,
     mut new_id: impl FnMut() -> String,
 ) -> (Vec<Proposal>, Option<Value>) {
-    let mut values: Vec<Value> =
-        iterations.iter().map(|raw| serde_json::from_str(raw.get()).unwrap_or_default()).collect();
+    // Writing back what could not be read would lose it.
+    let values: serde_json::Result<Vec<Value>> =
+        iterations.iter().map(|raw| serde_json::from_str(raw.get())).collect();
+    let Ok(mut values) = values else { return (Vec::new(), None) };
     let mut proposals = Vec::new();
     for value in &mut values {
         let Ok(iteration) = PastIteration::deserialize(&*value) else { continue };

@@ -127,9 +127,12 @@ impl LlmClient {
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
         let status = response.status();
         let headers = response.headers().clone();
+        if let Some(error) = passing_fault(status, &headers) {
+            return Err(error);
+        }
         let body = self.body(response).await;
         if !status.is_success() {
-            return Err(refusal(status, &headers, &body.unwrap_or_default()));
+            return Err(LlmError::Rejected { status, code: error_code(&body.unwrap_or_default()) });
         }
         completion(&headers, &body?)
     }
@@ -169,12 +172,12 @@ fn completion(headers: &HeaderMap, body: &[u8]) -> Result<Completion, LlmError> 
     Ok(Completion { content, resolved_model, usage: answer.usage.unwrap_or_default() })
 }
 
-fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> LlmError {
+/// What the status alone tells: the body of such an answer may come slowly, or never.
+fn passing_fault(status: StatusCode, headers: &HeaderMap) -> Option<LlmError> {
     match status {
-        StatusCode::TOO_MANY_REQUESTS => LlmError::RateLimited { retry_after: retry_after(headers) },
-        StatusCode::REQUEST_TIMEOUT => LlmError::ServerFault(status),
-        _ if status.is_server_error() => LlmError::ServerFault(status),
-        _ => LlmError::Rejected { status, code: error_code(body) },
+        StatusCode::TOO_MANY_REQUESTS => Some(LlmError::RateLimited { retry_after: retry_after(headers) }),
+        StatusCode::REQUEST_TIMEOUT => Some(LlmError::ServerFault(status)),
+        _ => status.is_server_error().then_some(LlmError::ServerFault(status)),
     }
 }
 

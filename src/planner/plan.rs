@@ -11,6 +11,9 @@ use crate::domain::time::iso;
 /// More steps than this are not a plan that a person would read.
 pub const MAX_STEPS: usize = 5;
 
+/// No tool takes params that come near this.
+const MAX_DEPTH: usize = 32;
+
 /// A plan that a user may be shown.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -54,6 +57,9 @@ pub enum PlanError {
     /// NUL cannot be stored in Postgres' `jsonb`.
     #[error("the plan holds a NUL character")]
     Nul,
+    /// Devices and we ourselves could not read it again inside an iteration.
+    #[error("the plan is nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
     /// More than [`MAX_STEPS`].
     #[error("the plan has {0} steps, at most {MAX_STEPS} are allowed")]
     TooManySteps(usize),
@@ -101,9 +107,7 @@ impl Plan {
     /// The shape, and that every tool is on the list.
     pub fn parse(text: &str, tools: &[Tool]) -> Result<Self, PlanError> {
         let value = json_of(text)?;
-        if holds_nul(&value) {
-            return Err(PlanError::Nul);
-        }
+        check_storable(&value, 0)?;
         let steps = value.get("steps").and_then(Value::as_array).ok_or(PlanError::NotAPlan)?;
         let step = |(index, step)| {
             Step::parse(step, tools).map_err(|fault| PlanError::Step { number: index + 1, fault })
@@ -163,12 +167,13 @@ impl Step {
     }
 }
 
-/// The JSON of the first fenced block, else the whole text. The value is read first and the fence's end
-/// looked for after it, so a string inside may hold backticks.
+/// The whole text if it is JSON, else that of the first fenced block. There the value is read first and
+/// the fence's end looked for after it: strings may hold backticks.
 fn json_of(text: &str) -> Result<Value, PlanError> {
     let fault = |error: serde_json::Error| PlanError::NotJson { line: error.line(), column: error.column() };
-    let Some((_, fenced)) = text.split_once("```") else {
-        return serde_json::from_str(text.trim()).map_err(fault);
+    let bare = serde_json::from_str(text.trim());
+    let Some((_, fenced)) = text.split_once("```").filter(|_| bare.is_err()) else {
+        return bare.map_err(fault);
     };
     let fenced = fenced.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
     let mut values = Deserializer::from_str(fenced).into_iter::<Value>();
@@ -181,11 +186,19 @@ fn text_or_empty(value: &Value, key: &str) -> String {
     value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-fn holds_nul(value: &Value) -> bool {
+/// What could not be stored, or not be read again once it is inside an iteration.
+fn check_storable(value: &Value, depth: usize) -> Result<(), PlanError> {
+    if depth > MAX_DEPTH {
+        return Err(PlanError::TooDeep);
+    }
+    let without_nul = |text: &str| if text.contains('\0') { Err(PlanError::Nul) } else { Ok(()) };
     match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(holds_nul),
-        Value::Object(map) => map.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
-        _ => false,
+        Value::String(text) => without_nul(text),
+        Value::Array(items) => items.iter().try_for_each(|item| check_storable(item, depth + 1)),
+        Value::Object(map) => map.iter().try_for_each(|(key, value)| {
+            without_nul(key)?;
+            check_storable(value, depth + 1)
+        }),
+        _ => Ok(()),
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::plan::MAX_STEPS;
 use super::tools::{Parameter, Tool};
@@ -15,6 +16,12 @@ const REMEMBERED_ITERATIONS: usize = 3;
 /// A single text of the user longer than this is cut: nobody's 5 MB note should cost a model call
 /// that no model accepts. Counted in characters.
 const LONGEST_TEXT: usize = 20_000;
+/// The same for a step, a summary, a linked record.
+const LONGEST_LINE: usize = 1_000;
+/// Linked records beyond this are counted, not named.
+const NAMED_INPUTS: usize = 50;
+/// Ours have five at most; other writers' plans may have more.
+const REMEMBERED_STEPS: usize = 20;
 
 /// What is sent: roles and contents in the order of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -87,9 +94,12 @@ fn briefing(mission: &Mission, now: Timestamp, zone: &TimeZone) -> String {
     text += &data("titel", &mission.title);
     text += &data("konzept", &mission.concept);
     text += &data("ziel", &mission.objective);
-    for input in &mission.inputs {
+    for input in mission.inputs.iter().take(NAMED_INPUTS) {
         let link = format!("{} / {} / {}", input.module, input.table, input.id);
-        text += &data("verknüpfter datensatz, inhalt nicht geladen", &link);
+        text += &data("verknüpfter datensatz, inhalt nicht geladen", &line(&link));
+    }
+    if let Some(more) = mission.inputs.len().checked_sub(NAMED_INPUTS + 1) {
+        let _ = writeln!(text, "Und {} weitere verknüpfte Datensätze.\n", more + 1);
     }
     let first = mission.history.len().saturating_sub(REMEMBERED_ITERATIONS);
     for (index, iteration) in mission.history.iter().enumerate().skip(first) {
@@ -98,32 +108,48 @@ fn briefing(mission: &Mission, now: Timestamp, zone: &TimeZone) -> String {
     text + "Plane jetzt den nächsten Durchlauf."
 }
 
+/// The user's feedback has a fence of its own: nothing in a step can pass for it.
 fn past(number: usize, iteration: &PastIteration) -> String {
-    let mut body = format!("Stand: {}\n", german(&iteration.overall_status));
-    if !iteration.summary.is_empty() {
-        let _ = writeln!(body, "Zusammenfassung: {}", iteration.summary);
-    }
-    for step in &iteration.plan {
-        let call = step.intent.get("toolName").and_then(|name| name.as_str()).unwrap_or("Notiz");
-        let params = step.intent.get("params").map(|params| format!(" {params}")).unwrap_or_default();
-        let _ = writeln!(body, "- [{}] {} → {call}{params}", german(&step.status), step.summary);
-    }
+    let mut text = String::new();
     if !iteration.user_feedback.is_empty() {
-        let _ = writeln!(body, "Rückmeldung der Person: {}", iteration.user_feedback);
+        text += &data(&format!("rückmeldung der person zu durchlauf {number}"), &iteration.user_feedback);
     }
-    data(
-        &format!("durchlauf {number} vom {}", iteration.started_at.get(..10).unwrap_or("?")),
-        body.trim_end(),
-    )
+    let mut body = format!("Stand: {}\n", german(&iteration.overall_status));
+    let _ = writeln!(body, "Zusammenfassung: {}", line(&iteration.summary));
+    for step in iteration.plan.iter().take(REMEMBERED_STEPS) {
+        let told = |key: &str| match step.intent.get(key) {
+            Some(Value::String(text)) => line(text),
+            Some(value) => line(&value.to_string()),
+            None => String::new(),
+        };
+        let call = if step.intent.get("kind").is_some_and(|kind| kind == "note") {
+            format!("Notiz {}", told("body"))
+        } else {
+            format!("{} {}", told("toolName"), told("params"))
+        };
+        let _ = writeln!(body, "- [{}] {} → {call}", german(&step.status), line(&step.summary));
+    }
+    let began = iteration.started_at.get(..10).unwrap_or("?");
+    text + &data(&format!("durchlauf {number} vom {began}"), body.trim_end())
+}
+
+/// A text on one short line, so that it cannot pass for another line.
+fn line(text: &str) -> String {
+    let words: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    cut(&words, LONGEST_LINE)
 }
 
 /// Fences a text of the user. Nothing inside can look like the fence itself.
 fn data(label: &str, text: &str) -> String {
-    let mut cut: String = text.chars().take(LONGEST_TEXT).collect();
+    format!("<daten: {}>\n{}\n</daten>\n\n", harmless(&line(label)), harmless(&cut(text, LONGEST_TEXT)))
+}
+
+fn cut(text: &str, characters: usize) -> String {
+    let mut cut: String = text.chars().take(characters).collect();
     if cut.len() < text.len() {
-        cut += "\n[hier gekürzt]";
+        cut += " [hier gekürzt]";
     }
-    format!("<daten: {}>\n{}\n</daten>\n\n", harmless(label), harmless(&cut))
+    cut
 }
 
 fn harmless(text: &str) -> String {
@@ -139,6 +165,6 @@ fn german(status: &str) -> &str {
         "skipped" => "übersprungen",
         "failed" => "fehlgeschlagen",
         "running" => "läuft",
-        other => other,
+        _ => "unbekannt",
     }
 }

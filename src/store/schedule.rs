@@ -22,6 +22,8 @@ pub struct ClaimedMission {
     pub slot: Slot,
     /// Proof of the lease.
     pub lease_token: Uuid,
+    /// How many rows of the mission the schedule knew of.
+    pub change_count: i64,
 }
 
 /// A point of a mission's cadence.
@@ -73,7 +75,7 @@ pub async fn claim(
          UPDATE mana_ai.mission_schedule AS s
          SET lease_token = gen_random_uuid(), lease_until = clock_timestamp() + $4, attempts = attempts + 1
          FROM mine WHERE (s.user_id, s.mission_id) = (mine.user_id, mine.mission_id)
-         RETURNING s.user_id, s.mission_id, s.next_run_at AS slot, s.lease_token",
+         RETURNING s.user_id, s.mission_id, s.next_run_at AS slot, s.lease_token, s.change_count",
     )
     .bind(sql_time(due_at))
     .bind(i64::from(limits.per_user))
@@ -118,11 +120,20 @@ pub async fn release(
     let mut tx = store.begin().await?;
     let released = sqlx::query(
         "UPDATE mana_ai.mission_schedule SET lease_token = NULL, lease_until = NULL, waits = $4,
-             not_before = CASE WHEN $5 THEN 'infinity' ELSE coalesce($6, clock_timestamp()) END
+             not_before = CASE WHEN $5 AND change_count = $7 THEN 'infinity'
+                 ELSE coalesce($6, clock_timestamp()) END
          WHERE user_id = $1 AND mission_id = $2 AND lease_token = $3",
     );
+    // A row that came after the claim may be the very one to wait for.
+    let known = claimed.change_count;
     let at = if let Retry::At(at) = retry { Some(sql_time(at)) } else { None };
-    of(released, claimed).bind(reason).bind(retry == Retry::OnNewRow).bind(at).execute(&mut *tx).await?;
+    of(released, claimed)
+        .bind(reason)
+        .bind(retry == Retry::OnNewRow)
+        .bind(at)
+        .bind(known)
+        .execute(&mut *tx)
+        .await?;
     Ok(tx.commit().await?)
 }
 

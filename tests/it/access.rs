@@ -2,6 +2,8 @@
 //! superuser, who becomes the same role.
 
 use mana_ai::demo::database::SYNC_CHANGES;
+use mana_ai::demo::llm::{Behaviour, StandIn};
+use mana_ai::service;
 use mana_ai::store::changes::fold_mission;
 use mana_ai::store::refresh::refresh;
 use mana_ai::store::schedule::{ClaimLimits, claim};
@@ -9,8 +11,10 @@ use mana_ai::store::{Store, StoreError, UserTx, access, now as database_now};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
-use crate::support::{TestDb, World, due_mission, soon};
+use crate::leases;
+use crate::support::{TestDb, World, config, due_mission, soon};
 
 /// A login that owns the table and may create roles, but is no superuser: what mana-sync has.
 async fn plain_login(db: &TestDb, may_create_roles: bool) -> (String, PgPool) {
@@ -79,6 +83,17 @@ async fn check_walls(store: &Store) {
     }
 }
 
+/// The whole way to the written row, with nothing but this login.
+async fn check_tick(db: &TestDb, url: &str) {
+    leases::expire_leases(db).await;
+    let llm = StandIn::start(Behaviour::Plan).await.unwrap();
+    let (store, runner) = service::runner(&config(url, llm.url(), &[]), CancellationToken::new()).unwrap();
+    let stats = soon(runner.tick(true)).await;
+    assert_eq!((stats.plans_written_back, stats.errors.len()), (1, 0), "{stats:?}");
+    assert_eq!(db.written().await[0]["user_id"], "alice");
+    store.close().await;
+}
+
 #[tokio::test]
 async fn walls_hold_for_a_plain_login() {
     let db = TestDb::empty().await;
@@ -94,6 +109,7 @@ async fn walls_hold_for_a_plain_login() {
     }
     World::device_on(&pool, &store, "alice").create_mission("m1", due_mission()).await.unwrap();
     check_walls(&store).await;
+    check_tick(&db, &url).await;
     let as_reader = pool.execute("SET ROLE mana_ai_reader").await;
     assert!(as_reader.is_err(), "the login is not left in the role that sees all missions");
     store.close().await;

@@ -40,15 +40,25 @@ async fn bad_rows_stop_nothing_else() {
     insert(&world, "alice", "state-number", bad(json!({ "state": 1 })), 1).await;
     insert(&world, "alice", "huge", bad(json!({ "conceptMarkdown": "x".repeat(5_000_000) })), 1).await;
     insert(&world, "", "no-user", bad(json!({})), 1).await;
+    // Not a NUL, which jsonb refuses, but the six characters that stand for one.
+    insert(&world, "alice", "nul-text", bad(json!({ "title": "a\\u0000b" })), 1).await;
+    insert(
+        &world,
+        "alice",
+        "cron-never",
+        bad(json!({ "cadence": { "kind": "cron", "expression": "0 0 30 2 *" } })),
+        1,
+    )
+    .await;
     insert(&world, "alice", "", bad(json!({ "inputs": "none", "title": 7, "objective": null })), 1).await;
     world.device("bob").create_mission("good", due_mission()).await.unwrap();
 
     let stats = world.tick().await;
     let planned: Vec<Value> = world.db.written().await.iter().map(|row| row["record_id"].clone()).collect();
-    for expected in ["huge", "", "good"] {
+    for expected in ["huge", "nul-text", "", "good"] {
         assert!(planned.contains(&json!(expected)), "{expected:?} is not among {planned:?}, {stats:?}");
     }
-    assert_eq!((stats.plans_written_back, planned.len()), (3, 3), "{stats:?}");
+    assert_eq!((stats.plans_written_back, planned.len()), (4, 4), "{stats:?}");
     let named = |mission: &str, reason: &str| {
         let start = format!("mission {mission}: ");
         assert!(
@@ -64,7 +74,11 @@ async fn bad_rows_stop_nothing_else() {
     named("no-cadence", "cadence is none of");
     named("version-2", "schema_version 2");
     named("no-user", "the user id is empty");
-    assert_eq!(stats.errors.len(), 8, "{stats:?}");
+    named("cron-never", "cadence never comes");
+    assert_eq!(stats.errors.len(), 9, "{stats:?}");
+
+    let quiet = world.tick().await;
+    assert_eq!((quiet.due_mission_count, quiet.errors.len()), (0, 0), "said once: {quiet:?}");
 }
 
 /// Said once, then waits for a new row, and runs when that mends it.

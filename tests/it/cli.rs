@@ -65,6 +65,9 @@ async fn migrate_and_healthcheck() {
     assert_eq!(run(healthcheck).await.status.code(), Some(0));
     let mut nobody = command(&world, &["healthcheck"]);
     nobody.env("PORT", "1");
+    let mut proxied = command(&world, &["healthcheck"]);
+    proxied.env("PORT", serving.port.to_string()).env("HTTP_PROXY", "http://127.0.0.1:1");
+    assert_eq!(run(proxied).await.status.code(), Some(0), "a proxy is not for loopback");
     assert_eq!(run(nobody).await.status.code(), Some(1));
     serving.signal(Signal::SIGTERM);
     assert_eq!(serving.end().await.0, Some(0));
@@ -79,12 +82,14 @@ async fn bad_variables_are_all_named() {
         .env("PORT", "seventy")
         .env("TICK_ENABLED", "maybe")
         .env("MANA_TIME_ZONE", "Mars");
+    serve.env("DATABASE_URL", "mysql://secret@host/db");
     serve.env("MANA_LLM_URL", "ftp://x").env("TICK_INTERVAL_MS", "0").env("LEASE_MS", "60000");
     let output = run(serve).await;
     assert_eq!(output.status.code(), Some(2));
     let told = text(&output.stderr);
     for fault in [
         "MANA_SERVICE_KEY is not set",
+        "DATABASE_URL is set, but not taken: it takes postgresql://",
         "PORT=seventy is not taken: it takes a whole number from 0 to 65535",
         "TICK_ENABLED=maybe is not taken: it takes true or false",
         "MANA_TIME_ZONE=Mars",
@@ -94,6 +99,7 @@ async fn bad_variables_are_all_named() {
     ] {
         assert!(told.contains(fault), "{fault} is not in {told}");
     }
+    assert!(!told.contains("secret"), "{told}");
 }
 
 /// The first signal: nothing new, what runs is finished, exit code 0.
@@ -177,20 +183,42 @@ fn the_example_lists_every_variable() {
     assert_eq!(listed, read.into_inner().unwrap());
 }
 
-/// Both ways to run the demo end well and leave no database behind.
+/// Both ways to a database, the embedded one as on a fresh machine; none is left behind.
 #[tokio::test]
 async fn the_demo_runs() {
     let world = World::new().await;
-    let mut demo = Command::new(binary());
-    demo.arg("demo").env_clear().env("DATABASE_URL", &world.db.url);
-    let output = run(demo).await;
-    let told = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{told}\n{}", text(&output.stderr));
-    for expected in
-        ["\"plansWrittenBack\": 2", "stages 0 of them again", "\"kind\": \"ai\"", "\"dueMissionCount\": 0"]
-    {
-        assert!(told.contains(expected), "{expected} is not in {told}");
+    for database_url in [Some(&world.db.url), None] {
+        let mut demo = Command::new(binary());
+        demo.arg("demo").env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        // A proxy of the environment is not for this machine.
+        demo.env("HTTP_PROXY", "http://127.0.0.1:1");
+        demo.envs(database_url.map(|url| ("DATABASE_URL", url)));
+        let output = run(demo).await;
+        let told = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{told}\n{}", text(&output.stderr));
+        for expected in [
+            "\"plansWrittenBack\": 2",
+            "stages 0 of them again",
+            "\"kind\": \"ai\"",
+            "\"dueMissionCount\": 0",
+        ] {
+            assert!(told.contains(expected), "{expected} is not in {told}");
+        }
+        let (_, name) = told.split_once("database ").unwrap();
+        let name = name.split(',').next().unwrap();
+        let left = sqlx::query("SELECT FROM pg_database WHERE datname = $1")
+            .bind(name)
+            .fetch_optional(&world.db.admin);
+        assert!(left.await.unwrap().is_none(), "{name}");
     }
-    let left = world.db.count("SELECT count(*) FROM pg_database WHERE datname LIKE 'mana_ai_demo_%'");
-    assert_eq!(left.await, 0);
+}
+
+#[tokio::test]
+async fn the_demo_fails_if_nothing_is_planned() {
+    let world = World::new().await;
+    let mut demo = command(&world, &["demo", "--llm-url", "http://127.0.0.1:1"]);
+    demo.env_remove("MANA_LLM_URL");
+    let output = run(demo).await;
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("not what should have happened"), "{}", text(&output.stderr));
 }

@@ -67,7 +67,8 @@ async fn health_touches_nothing() {
 
 #[tokio::test]
 async fn ready_says_what_is_missing() {
-    let served = Served::new().await;
+    // Else the service would mend it.
+    let served = Served::with(World::new().await, &[("MIGRATE_ON_START", "false")]).await;
     let ready = || async { served.json(served.request(Method::GET, "/ready")).await };
     assert_eq!(ready().await, (StatusCode::OK, json!({ "ready": true })));
     for (harm, reason) in [

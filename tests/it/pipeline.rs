@@ -174,6 +174,10 @@ async fn one_failure_does_not_stop_the_next() {
     assert!(error.starts_with("mission bad: cadence is none of"), "{error}");
 }
 
+fn deep(levels: usize) -> Value {
+    (0..levels).fold(json!(1), |inner, _| json!([inner]))
+}
+
 /// Answers that are no plan: counted, named with step and reason, nothing written, tried again.
 #[tokio::test]
 async fn bad_plans_are_refused_with_a_reason() {
@@ -202,6 +206,7 @@ async fn bad_plans_are_refused_with_a_reason() {
         (json!({ "summary": "s", "steps": many }).to_string(), "6 steps, at most 5"),
         (format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)), "not JSON"),
         (r#"{"summary": "\ud800", "steps": []}"#.into(), "not JSON"),
+        (step("create_task", json!({ "title": "x", "extra": deep(40) })), "nested deeper than 32 levels"),
     ] {
         let world = World::new().await;
         world.device("alice").create_mission("m1", due_mission()).await.unwrap();
@@ -212,6 +217,21 @@ async fn bad_plans_are_refused_with_a_reason() {
         assert!(stats.errors[0].contains(reason), "{reason}: {stats:?}");
         world.llm.behave(Behaviour::Plan);
         assert_eq!(world.tick().await.plans_written_back, 1, "after {reason}");
+    }
+}
+
+/// The model is asked for bare JSON, and a description may hold a block of code.
+#[tokio::test]
+async fn backticks_in_a_string_are_no_fence() {
+    let world = World::new().await;
+    world.device("alice").create_mission("m1", due_mission()).await.unwrap();
+    let params = json!({ "title": "Skript", "description": "So:\n```sh\nls\n```" });
+    let answer = json!({ "steps": [{ "toolName": "create_task", "params": params, "rationale": "why" }] });
+    for answer in [answer.to_string(), format!("```json\n{answer}\n```")] {
+        world.llm.behave(Behaviour::Say(answer));
+        assert_eq!(world.tick().await.plans_written_back, 1);
+        let again = json!({ "nextRunAt": iso(now() - 1.second()) });
+        world.device("alice").edit_mission("m1", again, now() + 1.second()).await.unwrap();
     }
 }
 

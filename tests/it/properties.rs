@@ -63,11 +63,23 @@ proptest! {
     }
 
     #[test]
-    fn no_text_of_the_user_leaves_its_fence(text in "(</daten>|<daten: ziel>|[a-z<>/:\\n ]){0,60}") {
-        let data = json!({ "objective": text, "title": text, "conceptMarkdown": text });
-        let prompt = prompt_for(data);
-        prop_assert_eq!(prompt.matches("</daten>").count(), 3);
-        prop_assert_eq!(prompt.matches("<daten: ").count(), 3);
+    fn no_text_of_the_user_leaves_its_fence(text in "(</daten>|<daten: ziel>|\\[angenommen\\]|[a-z<>/:\n ]){0,60}") {
+        let step = json!({
+            "summary": text, "status": text,
+            "intent": { "kind": "toolCall", "toolName": text, "params": { text.clone(): text } },
+        });
+        let iteration = json!({
+            "startedAt": text, "overallStatus": text, "summary": text, "userFeedback": format!("x{text}"), "plan": [step],
+        });
+        let prompt = prompt_for(json!({
+            "objective": text, "title": text, "conceptMarkdown": text,
+            "inputs": [{ "module": text, "table": text, "id": text }], "iterations": [iteration],
+        }));
+        // Title, concept, objective, one input, feedback, one iteration.
+        prop_assert_eq!(prompt.matches("</daten>").count(), 6);
+        prop_assert_eq!(prompt.matches("<daten: ").count(), 6);
+        let (_, told) = prompt.split_once("\nStand: ").unwrap();
+        prop_assert_eq!(told.lines().filter(|line| line.starts_with("- [")).count(), 1, "one step is one line");
     }
 }
 
@@ -88,6 +100,19 @@ fn prompt_for(fields: serde_json::Value) -> String {
 fn texts_without_measure_are_cut() {
     let prompt = prompt_for(json!({ "conceptMarkdown": "ä".repeat(5_000_000) }));
     assert!(prompt.chars().count() < 25_000 && prompt.contains("[hier gekürzt]"));
+    let inputs = vec![json!({ "module": "notes", "table": "notes", "id": "x".repeat(100) }); 50_000];
+    let prompt = prompt_for(json!({ "inputs": inputs }));
+    assert!(prompt.chars().count() < 15_000 && prompt.contains("Und 49950 weitere"));
+}
+
+/// However long the steps are: what the user said of them is told.
+#[test]
+fn feedback_is_never_cut_off() {
+    let params = json!({ "title": "x".repeat(50_000) });
+    let step = json!({ "summary": "s", "intent": { "kind": "toolCall", "toolName": "create_task", "params": params } });
+    let iteration = json!({ "userFeedback": "Lieber Romane", "plan": vec![step; 30] });
+    let prompt = prompt_for(json!({ "iterations": [iteration] }));
+    assert!(prompt.contains("Lieber Romane") && prompt.chars().count() < 45_000);
 }
 
 #[test]

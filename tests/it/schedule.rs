@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{Timestamp, ToSpan};
 use mana_ai::domain::time::iso;
 use mana_ai::store::refresh::refresh;
-use mana_ai::store::schedule::{ClaimLimits, claim};
+use mana_ai::store::schedule::{ClaimLimits, Retry, claim, release};
 use serde_json::json;
 use sqlx::Row;
 
@@ -143,6 +143,21 @@ async fn no_user_takes_all_the_places() {
     assert_eq!(users(first), ["greedy", "greedy", "modest"]);
     let second = claim(&world.store, now() + 1.second(), limits).await.unwrap();
     assert!(second.is_empty(), "two are in flight already: {second:?}");
+}
+
+/// The row to wait for may have come between the claim and the release, folded by another replica.
+#[tokio::test]
+async fn a_row_that_comes_before_the_release_is_not_slept_over() {
+    let world = World::new().await;
+    let device = world.device("alice");
+    device.create_mission("m1", due_mission()).await.unwrap();
+    refresh(&world.store, OVERLAP, true).await.unwrap();
+    let limits = ClaimLimits { missions: 10, per_user: 2, lease: Duration::from_secs(60) };
+    let claimed = claim(&world.store, now() + 1.second(), limits).await.unwrap().remove(0);
+    device.edit_mission("m1", json!({ "title": "neu" }), now()).await.unwrap();
+    refresh(&world.store, OVERLAP, false).await.unwrap();
+    release(&world.store, &claimed, Retry::OnNewRow, Some("waits")).await.unwrap();
+    assert_eq!(world.tick().await.plans_written_back, 1);
 }
 
 /// Who stops renewing loses the mission, by the database's clock.

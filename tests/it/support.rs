@@ -43,7 +43,9 @@ fn new_name() -> String {
 async fn template() -> &'static str {
     TEMPLATE
         .get_or_init(|| async {
-            let name = new_name();
+            // A fixed name: on a server of DATABASE_URL it is the one thing that stays behind.
+            let name = "mana_ai_test_template".to_owned();
+            server().await.drop_database(&name).await.unwrap();
             let url = server().await.create_database(&name, None).await.unwrap();
             let db = PgPoolOptions::new().connect(&url).await.unwrap();
             db.execute(SYNC_CHANGES).await.unwrap();

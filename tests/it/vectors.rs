@@ -1,17 +1,27 @@
 //! The shared vectors: facts as data, produced by a real device client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::{Timestamp, tz::TimeZone};
+use jiff_sqlx::ToSqlx;
 use mana_ai::domain::cadence::Cadence;
 use mana_ai::domain::change::{ChangeRow, Clocks, Fields, Op};
 use mana_ai::domain::fold::{Record, fold};
+use mana_ai::domain::mission::Standing;
 use mana_ai::planner::plan::Plan;
 use mana_ai::planner::tools::{TOOLS, Tool};
+use mana_ai::store::UserTx;
+use mana_ai::store::changes::fold_missions;
+use mana_ai::store::refresh::refresh;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
+use sqlx::types::Json;
+use sqlx::{Executor, Row};
 use uuid::Uuid;
+
+use crate::support::World;
 
 #[derive(Deserialize)]
 struct FoldVector {
@@ -23,6 +33,7 @@ struct FoldVector {
 #[derive(Deserialize)]
 pub struct VectorRow {
     id: Uuid,
+    record_id: String,
     op: String,
     created_at: Timestamp,
     data: Fields,
@@ -84,6 +95,59 @@ fn fold_agrees_with_devices() {
         assert_eq!(record, expected, "{}", vector.name);
         assert_eq!(clocks, expected_clocks, "{}", vector.name);
     }
+}
+
+/// The same through the database, which sorts the rows and keeps them as `jsonb`: what the service does.
+#[tokio::test]
+async fn fold_through_postgres_agrees_with_devices() {
+    let world = World::new().await;
+    let vectors = fold_vectors();
+    for row in vectors.iter().flat_map(|vector| &vector.rows) {
+        sqlx::query(
+            "INSERT INTO sync_changes (id, app_id, table_name, record_id, user_id, op, data, field_timestamps, client_id, created_at)
+             VALUES ($1, 'ai', 'aiMissions', $2, 'alice', $3, $4, $5, 'web', $6)",
+        )
+        .bind(row.id)
+        .bind(&row.record_id)
+        .bind(&row.op)
+        .bind(Json(&row.data))
+        .bind(Json(&row.field_timestamps))
+        .bind(row.created_at.to_sqlx())
+        .execute(&world.db.admin)
+        .await
+        .unwrap();
+    }
+    let mut tx = UserTx::begin(&world.store, "alice").await.unwrap();
+    let folded = fold_missions(&mut tx, None).await.unwrap();
+    drop(tx);
+    let in_memory = |vector: FoldVector| {
+        let id = vector.rows[0].record_id.clone();
+        (id, fold(vector.rows.into_iter().map(Into::into).collect()))
+    };
+    let expected: BTreeMap<String, Option<Record>> = vectors.into_iter().map(in_memory).collect();
+    let mut scheduled = BTreeSet::new();
+    for (id, mission) in folded {
+        let (folded, expected) = (mission.record.unwrap(), &expected[&id]);
+        let told =
+            |record: &Option<Record>| record.as_ref().map(|record| (values(record), record.clocks.clone()));
+        assert_eq!(told(&folded), told(expected), "{id}");
+        if let Some(Standing::Scheduled(slot)) = expected.as_ref().map(|record| Standing::of(record).unwrap())
+        {
+            scheduled.insert((id, slot.to_string()));
+        }
+    }
+    // The schedule folds five fields of the same rows, through the view.
+    refresh(&world.store, Duration::ZERO, true).await.unwrap();
+    let rows = world
+        .db
+        .admin
+        .fetch_all("SELECT mission_id, next_run_at FROM mana_ai.mission_schedule")
+        .await
+        .unwrap();
+    let slots =
+        rows.iter().map(|row| (row.get(0), row.get::<jiff_sqlx::Timestamp, _>(1).to_jiff().to_string()));
+    assert_eq!(slots.collect::<BTreeSet<(String, String)>>(), scheduled);
+    assert!(!scheduled.is_empty(), "the vectors hold active missions");
 }
 
 #[derive(Deserialize)]
@@ -173,6 +237,23 @@ fn zone_follows_from_the_previous_slot() {
         let previous: Timestamp = previous.parse().unwrap();
         let zone = cadence.zone(Some(previous), &berlin);
         assert_eq!(cadence.next_run(previous, &zone), Some(expected.parse().unwrap()), "{name}");
+    }
+}
+
+/// The zone also dates the prompt: nobody in Auckland should be planned for yesterday.
+#[test]
+fn the_implied_zone_has_the_right_date() {
+    let daily = to_raw_value(&json!({ "kind": "daily", "atHour": 9, "atMinute": 0 })).unwrap();
+    let berlin = TimeZone::get("Europe/Berlin").unwrap();
+    for (place, slot, date) in [
+        ("Auckland, winter", "2026-07-05T21:00:00Z", "2026-07-06"),
+        ("Auckland, summer", "2026-01-05T20:00:00Z", "2026-01-06"),
+        ("Honolulu", "2026-07-05T19:00:00Z", "2026-07-05"),
+        ("Kathmandu", "2026-07-05T03:15:00Z", "2026-07-05"),
+    ] {
+        let slot: Timestamp = slot.parse().unwrap();
+        let zone = Cadence::parse(&daily).unwrap().zone(Some(slot), &berlin);
+        assert_eq!(slot.to_zoned(zone).date().to_string(), date, "{place}");
     }
 }
 
