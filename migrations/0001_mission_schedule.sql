@@ -1,5 +1,6 @@
 -- When each mission is due, and who is at it. Derived from sync_changes but for the lease: deleting it
--- all loses nothing. Only missions that have a slot, or that cannot be read, have a row.
+-- all loses nothing. Only missions that have a slot, or that cannot be read, have a row; one whose slot
+-- ended without another loses it at the next refresh.
 CREATE TABLE mana_ai.mission_schedule (
     user_id      text        NOT NULL,
     mission_id   text        NOT NULL,
@@ -12,7 +13,7 @@ CREATE TABLE mana_ai.mission_schedule (
     lease_until  timestamptz,                              -- by the clock of the database
     attempts     int         NOT NULL DEFAULT 0,           -- claims of this slot
     PRIMARY KEY (user_id, mission_id),
-    CHECK ((next_run_at IS NULL) = (unreadable IS NOT NULL)),
+    CHECK (next_run_at IS NULL OR unreadable IS NULL),
     CHECK ((lease_token IS NULL) = (lease_until IS NULL))
 );
 CREATE INDEX mission_schedule_due ON mana_ai.mission_schedule (next_run_at) WHERE next_run_at IS NOT NULL;

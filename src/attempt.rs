@@ -14,9 +14,10 @@ use crate::domain::mission::{Mission, Standing, Unreadable, Waiting};
 use crate::planner::llm::{LlmClient, LlmError};
 use crate::planner::plan::{Plan, PlanError};
 use crate::planner::{prompt, tools::TOOLS};
-use crate::store::changes::{append, fold_mission};
+use crate::store::changes::fold_mission;
 use crate::store::schedule::{self, ClaimedMission, Retry};
-use crate::store::{self, Store, StoreError, UserTx};
+use crate::store::write_back::{lock, settle, write_back};
+use crate::store::{Store, StoreError, UserTx};
 
 /// A COMMIT whose reply was lost, a deadlock: the write-back is repeated, for it can tell what is done.
 const WRITE_TRIES: u32 = 3;
@@ -116,7 +117,7 @@ impl Worker {
             "mana-llm answered"
         );
         let plan = Plan::read(&completion.content, &TOOLS)?;
-        let written = self.write_back(claimed, &plan, due.found_at).await;
+        let written = self.write_until_known(claimed, &plan, due.found_at).await;
         written.map_err(|error| AttemptError::WriteBack(Box::new(error)))
     }
 
@@ -124,19 +125,18 @@ impl Worker {
     /// to leave it.
     async fn read(&self, claimed: &ClaimedMission) -> Result<Result<Due, String>, AttemptError> {
         let mut tx = UserTx::begin(&self.store, &claimed.user_id).await?;
-        let found_at = store::now(&mut tx).await?;
+        let found_at = tx.began_at();
         let folded = fold_mission(&mut tx, &claimed.mission_id).await?;
         let change_count = folded.change_count;
         match examine(folded.record?, claimed, found_at, &self.default_zone)? {
-            Finding::Due(mission) => {
-                tx.commit().await?;
-                Ok(Ok(Due { mission: *mission, found_at }))
-            }
+            // Nothing was written: the transaction ends with `tx`, without waiting for it.
+            Finding::Due(mission) => Ok(Ok(Due { mission: *mission, found_at })),
             finding => Ok(Err(self.step_back(tx, claimed, finding, change_count).await?)),
         }
     }
 
-    async fn write_back(
+    /// Repeats a write whose end is not known.
+    async fn write_until_known(
         &self,
         claimed: &ClaimedMission,
         plan: &Plan,
@@ -167,17 +167,13 @@ impl Worker {
         let steps = plan.steps.len();
         let id = iteration_id(&claimed.mission_id, claimed.slot.0);
         let mut tx = UserTx::begin(&self.store, &claimed.user_id).await?;
-        schedule::lock(&mut tx, &claimed.mission_id).await?;
-        let now = store::now(&mut tx).await?;
+        let now = lock(&mut tx, &claimed.mission_id).await?;
         let folded = fold_mission(&mut tx, &claimed.mission_id).await?;
         let (record, change_count) = (folded.record?, folded.change_count);
         // The lease ended with the commit whose reply was lost, so this comes before the lease.
         let stands = |record| Mission::read(&claimed.mission_id, record).is_ok_and(|m| m.has_iteration(&id));
         if again && record.as_ref().is_some_and(stands) {
             return Ok(Outcome::Written { steps });
-        }
-        if !schedule::holds_lease(&mut tx, claimed).await? {
-            return Ok(Outcome::Outdated(LEASE_LOST.into()));
         }
         let mission = match examine(record, claimed, now, &self.default_zone)? {
             Finding::Due(mission) => mission,
@@ -190,8 +186,9 @@ impl Worker {
         let timestamp = mission.write_timestamp(now)?;
         let change =
             NewChange::append(&mission.iterations, &iteration, next, timestamp).map_err(StoreError::from)?;
-        append(&mut tx, &claimed.mission_id, &change).await?;
-        schedule::finish(&mut tx, claimed, next, change_count + 1).await?;
+        if !write_back(&mut tx, claimed, &change, next, change_count + 1).await? {
+            return Ok(Outcome::Outdated(LEASE_LOST.into()));
+        }
         tx.commit().await?;
         Ok(Outcome::Written { steps })
     }
@@ -211,7 +208,7 @@ impl Worker {
                 Ok(reason)
             }
             Finding::Moved { next } => {
-                schedule::finish(&mut tx, claimed, next, change_count).await?;
+                settle(&mut tx, claimed, next, change_count).await?;
                 tx.commit().await?;
                 Ok("the mission changed, it is not due at this slot any more".into())
             }

@@ -9,7 +9,7 @@ use crate::domain::change::{Clocks, Fields};
 use crate::domain::fold::Record;
 use crate::domain::mission::{Mission, Standing, Unreadable};
 use crate::store::changes::{FoldedMission, fold_missions};
-use crate::store::{self, Store, StoreError, UserTx};
+use crate::store::{Store, StoreError, UserTx};
 
 /// One mission of a user.
 #[derive(Debug, Serialize)]
@@ -34,7 +34,7 @@ pub async fn inspect(
     mission_id: Option<&str>,
 ) -> Result<Vec<Inspected>, StoreError> {
     let mut tx = UserTx::begin(store, user_id).await?;
-    let now = store::now(&mut tx).await?;
+    let now = tx.began_at();
     let missions: BTreeMap<_, _> = fold_missions(&mut tx, mission_id).await?;
     tx.commit().await?;
     Ok(missions.into_iter().map(|(id, mission)| inspected(id, mission, now)).collect())

@@ -4,6 +4,8 @@
 //! Clocks are compared as strings, ties go to the later row. A field without a clock stands at the
 //! record's `updatedAt` *value*, else at the empty string.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::change::{ChangeRow, Clocks, Fields, Op};
@@ -88,9 +90,11 @@ impl Fold {
 
 impl Record {
     /// The clock of a field, or what stands in for it.
-    pub fn clock(&self, field: &str) -> String {
-        let clock = self.clocks.get(field).cloned();
-        clock.or_else(|| text_of(&self.fields, "updatedAt")).unwrap_or_default()
+    pub fn clock(&self, field: &str) -> Cow<'_, str> {
+        match self.clocks.get(field) {
+            Some(clock) => Cow::Borrowed(clock),
+            None => Cow::Owned(text_of(&self.fields, "updatedAt").unwrap_or_default()),
+        }
     }
 
     fn set(&mut self, field: String, value: Box<RawValue>, time: String) {

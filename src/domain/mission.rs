@@ -116,7 +116,7 @@ impl Mission {
             standing: Standing::of(record)?,
             history: iterations.iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect(),
             iterations,
-            written_clocks: WRITTEN_FIELDS.iter().map(|field| record.clock(field)).collect(),
+            written_clocks: WRITTEN_FIELDS.iter().map(|field| record.clock(field).into_owned()).collect(),
         })
     }
 
@@ -151,7 +151,8 @@ impl Mission {
             None if self.cadence != Cadence::Manual => {
                 Err(Unreadable { field: "cadence", problem: "never comes, such as a 30 February".into() })
             }
-            next => Ok(next),
+            // The log keeps milliseconds; the schedule must not know better.
+            next => Ok(next.and_then(|next| Timestamp::from_millisecond(next.as_millisecond()).ok())),
         }
     }
 

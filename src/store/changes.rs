@@ -1,4 +1,4 @@
-//! A user's rows of the log: fold the missions, append one change.
+//! A user's rows of the log, folded into missions.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,8 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{StoreError, UserTx};
-use crate::domain::change::{
-    APP_ID, CLIENT_ID, ChangeRow, Clocks, Fields, NewChange, Op, SCHEMA_VERSION, TABLE_NAME,
-};
+use crate::domain::change::{APP_ID, ChangeRow, Clocks, Fields, Op, SCHEMA_VERSION, TABLE_NAME};
 use crate::domain::fold::{Fold, Record};
-use crate::domain::iteration::MISSION_RUNNER;
 
 /// A mission as its log tells it.
 #[derive(Debug)]
@@ -115,29 +112,4 @@ pub(super) fn change_row(
 /// A device takes nothing from `data` that is no object, and neither do we.
 fn object(raw: &RawValue) -> Fields {
     serde_json::from_str(raw.get()).unwrap_or_default()
-}
-
-/// Appends our one row of a slot, for the transaction's user.
-///
-/// `created_at` is set to this moment instead of the transaction's start: the less time between it and
-/// the commit, the smaller the chance that a device's cursor has passed it before the row is visible.
-pub async fn append(tx: &mut UserTx, mission_id: &str, change: &NewChange) -> Result<(), StoreError> {
-    let user_id = tx.user_id().to_owned();
-    sqlx::query(
-        "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, field_timestamps,
-                                   client_id, schema_version, actor, created_at)
-         VALUES ($1, $2, $3, $4, 'update', $5, $6, $7, $8, $9, clock_timestamp())",
-    )
-    .bind(APP_ID)
-    .bind(TABLE_NAME)
-    .bind(mission_id)
-    .bind(user_id)
-    .bind(Json(&change.data))
-    .bind(Json(change.field_timestamps()))
-    .bind(CLIENT_ID)
-    .bind(SCHEMA_VERSION)
-    .bind(Json(MISSION_RUNNER))
-    .execute(&mut ***tx)
-    .await?;
-    Ok(())
 }

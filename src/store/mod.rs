@@ -7,6 +7,7 @@ pub mod access;
 pub mod changes;
 pub mod refresh;
 pub mod schedule;
+pub mod write_back;
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -99,6 +100,7 @@ impl Store {
 pub struct UserTx {
     tx: PgTransaction<'static>,
     user_id: String,
+    began_at: Timestamp,
 }
 
 impl UserTx {
@@ -108,11 +110,15 @@ impl UserTx {
             return Err(StoreError::EmptyUser);
         }
         let mut tx = store.begin().await?;
-        sqlx::query("SELECT set_config('app.current_user_id', $1, true)")
-            .bind(user_id)
-            .execute(&mut *tx)
-            .await?;
-        Ok(Self { tx, user_id: user_id.to_owned() })
+        let set_user = "SELECT clock_timestamp() FROM set_config('app.current_user_id', $1, true)";
+        let began_at: jiff_sqlx::Timestamp =
+            sqlx::query_scalar(set_user).bind(user_id).fetch_one(&mut *tx).await?;
+        Ok(Self { tx, user_id: user_id.to_owned(), began_at: began_at.to_jiff() })
+    }
+
+    /// The database's clock when it began.
+    pub fn began_at(&self) -> Timestamp {
+        self.began_at
     }
 
     /// Whose rows these are.

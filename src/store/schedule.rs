@@ -1,14 +1,13 @@
-//! Who works on what: claim a due mission under a lease, renew it, and give it up. Due-ness and leases
+//! Who works on what: claim a due mission under a lease, renew it, give it up without a plan. Due-ness and leases
 //! go by the database's clock, so replicas need not agree on the time.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTime;
-use sqlx::PgTransaction;
 use uuid::Uuid;
 
-use super::{Store, StoreError, UserTx, sql_time};
+use super::{Store, StoreError, sql_time};
 
 /// A mission that is ours until the lease ends: nobody else plans it meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -137,57 +136,9 @@ pub async fn release(
     Ok(tx.commit().await?)
 }
 
-/// Locks the mission against every other writer of ours until the transaction ends.
-pub async fn lock(tx: &mut UserTx, mission_id: &str) -> Result<(), StoreError> {
-    let user_id = tx.user_id().to_owned();
-    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1 || E'\\n' || $2, 0))")
-        .bind(user_id)
-        .bind(mission_id)
-        .execute(&mut ***tx)
-        .await?;
-    Ok(())
-}
-
-/// Is the lease still ours, for this slot? Keeps the row until the transaction ends.
-pub async fn holds_lease(
-    tx: &mut PgTransaction<'static>,
-    claimed: &ClaimedMission,
-) -> Result<bool, StoreError> {
-    let held = sqlx::query(
-        "SELECT FROM mana_ai.mission_schedule WHERE user_id = $1 AND mission_id = $2 AND lease_token = $3
-             AND lease_until > clock_timestamp() AND next_run_at = $4 FOR UPDATE",
-    );
-    let held = of(held, claimed).bind(sql_time(claimed.slot.0)).fetch_optional(&mut **tx).await?;
-    Ok(held.is_some())
-}
-
-/// Sets the schedule to what the log says after `change_count` rows, and ends the lease, in the
-/// transaction that knows: with our row just written, or because the claim was for a slot that is gone.
-pub async fn finish(
-    tx: &mut PgTransaction<'static>,
-    claimed: &ClaimedMission,
-    next: Option<Timestamp>,
-    change_count: i64,
-) -> Result<(), StoreError> {
-    let query = match next {
-        Some(_) => sqlx::query(
-            "UPDATE mana_ai.mission_schedule SET next_run_at = $4, unreadable = NULL, change_count = $5,
-                 not_before = clock_timestamp(), waits = NULL, lease_token = NULL, lease_until = NULL, attempts = 0
-             WHERE user_id = $1 AND mission_id = $2 AND lease_token = $3",
-        ),
-        None => sqlx::query(
-            "DELETE FROM mana_ai.mission_schedule WHERE user_id = $1 AND mission_id = $2 AND lease_token = $3",
-        ),
-    };
-    let query = of(query, claimed);
-    let query = if let Some(next) = next { query.bind(sql_time(next)).bind(change_count) } else { query };
-    query.execute(&mut **tx).await?;
-    Ok(())
-}
-
-type Query = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
+pub(super) type Query = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
 /// Binds `$1` to `$3`: this mission, under this lease.
-fn of(query: Query, claimed: &ClaimedMission) -> Query {
+pub(super) fn of(query: Query, claimed: &ClaimedMission) -> Query {
     query.bind(claimed.user_id.clone()).bind(claimed.mission_id.clone()).bind(claimed.lease_token)
 }

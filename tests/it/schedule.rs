@@ -41,6 +41,23 @@ async fn a_refresh_folds_what_is_new() {
     assert_eq!(slots(&world).await, [("m2".into(), Some(iso(at)))]);
 }
 
+/// What the write-back leaves in the schedule is what a fold of the log finds there.
+#[tokio::test]
+async fn our_own_row_changes_nothing() {
+    let world = World::new().await;
+    let device = world.device("alice");
+    device.create_mission("hourly", due_mission()).await.unwrap();
+    device
+        .create_mission(
+            "daily",
+            with(due_mission(), json!({ "cadence": { "kind": "daily", "atHour": 9, "atMinute": 0 } })),
+        )
+        .await
+        .unwrap();
+    assert_eq!(world.tick().await.plans_written_back, 2);
+    assert_eq!(refresh(&world.store, OVERLAP, true).await.unwrap().changed, 0);
+}
+
 /// A transaction that began long ago commits now: its row carries the time of its beginning.
 #[tokio::test]
 async fn a_late_commit_is_seen() {

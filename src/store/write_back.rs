@@ -1,0 +1,76 @@
+//! The end of a claimed mission: our row in the log and the schedule's new state, together or not at all.
+
+use jiff::Timestamp;
+use jiff_sqlx::Timestamp as SqlTime;
+use sqlx::types::Json;
+
+use super::schedule::{ClaimedMission, of};
+use super::{StoreError, UserTx, sql_time};
+use crate::domain::change::{APP_ID, CLIENT_ID, NewChange, SCHEMA_VERSION, TABLE_NAME};
+use crate::domain::iteration::MISSION_RUNNER;
+
+/// Locks the mission against every other writer of ours until the transaction ends. Returns the
+/// database's clock after that.
+pub async fn lock(tx: &mut UserTx, mission_id: &str) -> Result<Timestamp, StoreError> {
+    let key = format!("{}\n{mission_id}", tx.user_id());
+    let locked = "SELECT clock_timestamp() FROM pg_advisory_xact_lock(hashtextextended($1, 0))";
+    let now: SqlTime = sqlx::query_scalar(locked).bind(key).fetch_one(&mut ***tx).await?;
+    Ok(now.to_jiff())
+}
+
+/// Ends the lease and moves the schedule to what the log says after `change_count` rows, because the
+/// claim was for a slot that is gone. A mission without a slot loses its row at the next refresh.
+pub async fn settle(
+    tx: &mut UserTx,
+    claimed: &ClaimedMission,
+    next: Option<Timestamp>,
+    change_count: i64,
+) -> Result<(), StoreError> {
+    // Not claimed again in this tick, whatever the slot is.
+    let settled = sqlx::query(
+        "UPDATE mana_ai.mission_schedule SET next_run_at = $4, unreadable = NULL, change_count = $5, attempts = 0,
+             not_before = clock_timestamp(), waits = NULL, lease_token = NULL, lease_until = NULL
+         WHERE user_id = $1 AND mission_id = $2 AND lease_token = $3",
+    );
+    of(settled, claimed).bind(next.map(sql_time)).bind(change_count).execute(&mut ***tx).await?;
+    Ok(())
+}
+
+/// Appends our one row of the slot and moves the schedule on, if the lease is still ours and the slot the
+/// same; `false` if not, and nothing is written. One statement, so the two cannot come apart.
+///
+/// `created_at` is set to this moment instead of the transaction's start: the less time between it and
+/// the commit, the smaller the chance that a device's cursor has passed it before the row is visible.
+pub async fn write_back(
+    tx: &mut UserTx,
+    claimed: &ClaimedMission,
+    change: &NewChange,
+    next: Option<Timestamp>,
+    change_count: i64,
+) -> Result<bool, StoreError> {
+    let written = sqlx::query(
+        "WITH held AS (
+             UPDATE mana_ai.mission_schedule SET next_run_at = $4, change_count = $5, attempts = 0,
+                 not_before = '-infinity', waits = NULL, lease_token = NULL, lease_until = NULL
+             WHERE user_id = $1 AND mission_id = $2 AND lease_token = $3
+                 AND lease_until > clock_timestamp() AND next_run_at = $6
+             RETURNING user_id, mission_id)
+         INSERT INTO sync_changes (user_id, record_id, app_id, table_name, op, data, field_timestamps,
+                                   client_id, schema_version, actor, created_at)
+         SELECT user_id, mission_id, $7, $8, 'update', $9, $10, $11, $12, $13, clock_timestamp() FROM held",
+    );
+    let written = of(written, claimed)
+        .bind(next.map(sql_time))
+        .bind(change_count)
+        .bind(sql_time(claimed.slot.0))
+        .bind(APP_ID)
+        .bind(TABLE_NAME)
+        .bind(Json(&change.data))
+        .bind(Json(change.field_timestamps()))
+        .bind(CLIENT_ID)
+        .bind(SCHEMA_VERSION)
+        .bind(Json(MISSION_RUNNER))
+        .execute(&mut ***tx)
+        .await?;
+    Ok(written.rows_affected() == 1)
+}
