@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use jiff::{Timestamp, tz::TimeZone};
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::change::NewChange;
 use crate::domain::fold::Record;
@@ -16,7 +17,7 @@ use crate::planner::plan::{Plan, PlanError};
 use crate::planner::{prompt, tools::TOOLS};
 use crate::store::changes::fold_mission;
 use crate::store::schedule::{self, ClaimedMission, Retry};
-use crate::store::write_back::{lock, settle, write_back};
+use crate::store::write_back::{is_last_word, lock, settle, write_back};
 use crate::store::{Store, StoreError, UserTx};
 
 /// A COMMIT whose reply was lost, a deadlock: the write-back is repeated, for it can tell what is done.
@@ -66,7 +67,7 @@ pub enum AttemptError {
     WriteBack(Box<AttemptError>),
 }
 
-const LEASE_LOST: &str = "the lease went to another replica";
+const LEASE_LOST: &str = "the lease is no longer ours";
 
 /// What the log says of a claimed mission at this moment.
 enum Finding {
@@ -105,9 +106,15 @@ impl Worker {
         };
         let zone = due.mission.zone(&self.default_zone);
         let messages = prompt::messages(&due.mission, &TOOLS, due.found_at, &zone);
+        // In a task that ends between two renewals: one that is dropped in the middle of a statement would
+        // leave its connection in a transaction.
+        let done = CancellationToken::new();
+        let renewal = self.clone().renew_until(done.clone(), claimed.clone());
+        let mut renewal = tokio::spawn(renewal);
+        let _ends_renewal = done.drop_guard();
         let completion = tokio::select! {
             completion = self.llm.complete(&messages) => completion?,
-            () = self.renew_until_lost(claimed) => return Ok(Outcome::Skipped(LEASE_LOST.into())),
+            _ = &mut renewal => return Ok(Outcome::Skipped(LEASE_LOST.into())),
         };
         tracing::debug!(
             mission_id = claimed.mission_id,
@@ -127,7 +134,7 @@ impl Worker {
         let mut tx = UserTx::begin(&self.store, &claimed.user_id).await?;
         let found_at = tx.began_at();
         let folded = fold_mission(&mut tx, &claimed.mission_id).await?;
-        let change_count = folded.change_count;
+        let change_count = visible(folded.change_count)?;
         match examine(folded.record?, claimed, found_at, &self.default_zone)? {
             // Nothing was written: the transaction ends with `tx`, without waiting for it.
             Finding::Due(mission) => Ok(Ok(Due { mission: *mission, found_at })),
@@ -145,7 +152,9 @@ impl Worker {
         let mut tries = 1;
         loop {
             match self.write(claimed, plan.clone(), started, tries > 1).await {
-                Err(AttemptError::Store(StoreError::Database(error))) if tries < WRITE_TRIES => {
+                Err(AttemptError::Store(error @ (StoreError::Database(_) | StoreError::Busy)))
+                    if tries < WRITE_TRIES =>
+                {
                     tracing::warn!(mission_id = claimed.mission_id, tries, %error, "write-back is repeated");
                     tokio::time::sleep(WRITE_RETRY_DELAY * tries).await;
                     tries += 1;
@@ -169,7 +178,7 @@ impl Worker {
         let mut tx = UserTx::begin(&self.store, &claimed.user_id).await?;
         let now = lock(&mut tx, &claimed.mission_id).await?;
         let folded = fold_mission(&mut tx, &claimed.mission_id).await?;
-        let (record, change_count) = (folded.record?, folded.change_count);
+        let (record, change_count) = (folded.record?, visible(folded.change_count)?);
         // The lease ended with the commit whose reply was lost, so this comes before the lease.
         let stands = |record| Mission::read(&claimed.mission_id, record).is_ok_and(|m| m.has_iteration(&id));
         if again && record.as_ref().is_some_and(stands) {
@@ -188,6 +197,9 @@ impl Worker {
             NewChange::append(&mission.iterations, &iteration, next, timestamp).map_err(StoreError::from)?;
         if !write_back(&mut tx, claimed, &change, next, change_count + 1).await? {
             return Ok(Outcome::Outdated(LEASE_LOST.into()));
+        }
+        if !is_last_word(&mut tx, &claimed.mission_id, change_count + 1).await? {
+            return Err(StoreError::Busy.into());
         }
         tx.commit().await?;
         Ok(Outcome::Written { steps })
@@ -216,17 +228,26 @@ impl Worker {
         }
     }
 
-    /// Returns only if the lease is no longer ours. A database that does not answer is no such news.
-    async fn renew_until_lost(&self, claimed: &ClaimedMission) {
+    /// Ends when `done`, or when the lease is no longer ours. A database that does not answer is no such
+    /// news.
+    async fn renew_until(self, done: CancellationToken, claimed: ClaimedMission) {
         loop {
-            tokio::time::sleep(self.lease / 3).await;
-            match schedule::renew(&self.store, claimed, self.lease).await {
+            tokio::select! {
+                () = done.cancelled() => return,
+                () = tokio::time::sleep(self.lease / 3) => {}
+            }
+            match schedule::renew(&self.store, &claimed, self.lease).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => tracing::warn!(mission_id = claimed.mission_id, %error, "lease not renewed"),
             }
         }
     }
+}
+
+/// A claimed mission had rows a moment ago, and the log only grows.
+fn visible(change_count: i64) -> Result<i64, StoreError> {
+    if change_count == 0 { Err(StoreError::Invisible) } else { Ok(change_count) }
 }
 
 /// Compares the log with what was claimed.

@@ -83,15 +83,16 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 async fn serve() -> Result<ExitCode, Failure> {
     let config = Config::from_env()?;
     log_to_stdout();
+    let stop = stop_on_signal()?;
     let listener = service::listen(config.port).await?;
-    service::serve(config, listener, stop_on_signal()).await?;
+    service::serve(config, listener, stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn tick() -> Result<ExitCode, Failure> {
     let config = Config::from_env()?;
     log_to_stderr();
-    let stop = stop_on_signal();
+    let stop = stop_on_signal()?;
     let (_, runner) = service::runner(&config, stop.clone())?;
     let stats = tokio::select! {
         stats = runner.tick(true) => stats,
@@ -121,6 +122,7 @@ async fn migrate() -> Result<ExitCode, Failure> {
         }
         other => {
             other?;
+            access::build_index(&store(&config)?).await?;
             println!("the database is set up for mana-ai");
             Ok(ExitCode::SUCCESS)
         }
@@ -147,20 +149,18 @@ fn store(config: &Config) -> Result<Store, service::StartError> {
 }
 
 /// Cancelled by SIGTERM or Ctrl-C; a second one ends the process at once.
-fn stop_on_signal() -> CancellationToken {
+fn stop_on_signal() -> Result<CancellationToken, Failure> {
+    // Now, not in the task: as process 1 of a container a signal before this would be lost.
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = CancellationToken::new();
     let told = stop.clone();
     tokio::spawn(async move {
-        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            return;
-        };
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         told.cancel();
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         std::process::exit(1);
     });
-    stop
+    Ok(stop)
 }
 
 fn log_to_stdout() {

@@ -12,7 +12,7 @@ use crate::attempt::Worker;
 use crate::config::Config;
 use crate::http::{AppState, router};
 use crate::planner::llm::LlmClient;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, access};
 use crate::tick::{Runner, RunnerSettings};
 
 /// Why the service cannot start.
@@ -49,6 +49,7 @@ pub fn runner(config: &Config, stop: CancellationToken) -> Result<(Store, Arc<Ru
         concurrency: config.concurrency,
         per_user: config.user_concurrency,
         refresh_overlap: config.refresh_overlap,
+        claim_for: config.tick_interval,
         migrate: config.migrate_on_start,
     };
     Ok((store, Arc::new(Runner::new(worker, settings, stop))))
@@ -71,8 +72,13 @@ pub async fn serve(config: Config, listener: TcpListener, stop: CancellationToke
         tick_enabled: config.tick_enabled,
         ticks: tasks.clone(),
     };
+    let index_store = store.clone();
     tasks.spawn(async move {
         runner.until_prepared().await;
+        if config.migrate_on_start {
+            // Nothing waits for it: a long transaction of somebody else may hold it up for hours.
+            tokio::spawn(build_index(index_store));
+        }
         if config.tick_enabled {
             runner.run_every(config.tick_interval).await;
         }
@@ -101,4 +107,10 @@ pub async fn serve(config: Config, listener: TcpListener, stop: CancellationToke
     let _ = tokio::time::timeout(Duration::from_secs(1), store.close()).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn build_index(store: Store) {
+    if let Err(error) = access::build_index(&store).await {
+        tracing::warn!(%error, "no index on mission changes yet");
+    }
 }

@@ -30,6 +30,14 @@ pub struct TickStats {
 type Joined = Result<(String, Result<Outcome, AttemptError>), JoinError>;
 
 impl TickStats {
+    /// Adds missions, with the reason, that turned out unreadable.
+    pub(crate) fn count_unreadable(&mut self, missions: Vec<(String, String)>) {
+        for (mission_id, reason) in missions {
+            tracing::warn!(mission_id, reason, "mission cannot be read");
+            self.errors.push(format!("mission {mission_id}: {reason}"));
+        }
+    }
+
     /// Adds one attempt.
     pub(crate) fn count(&mut self, attempt: Joined) {
         match attempt {

@@ -15,6 +15,8 @@ use crate::stats::{OVERLAP_SKIPPED, TickStats};
 use crate::store::schedule::{self, ClaimLimits, ClaimedMission};
 use crate::store::{self, StoreError, access, refresh::refresh};
 
+/// Who asks whether we are ready gets an answer within this, whatever the database does.
+const READY_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often we look whether the database is set up, until it is.
 const READY_POLL: Duration = Duration::from_secs(5);
 /// What a runner is told.
@@ -26,6 +28,8 @@ pub struct RunnerSettings {
     pub per_user: u32,
     /// How long a transaction may stay open and still be seen by a refresh.
     pub refresh_overlap: Duration,
+    /// A tick claims for so long, then leaves the rest to the next, which sees what is new.
+    pub claim_for: Duration,
     /// Set the database up if it is not, or only check?
     pub migrate: bool,
 }
@@ -37,9 +41,27 @@ pub struct Runner {
     settings: RunnerSettings,
     turn: Mutex<()>,
     running: AtomicBool,
+    asking: Mutex<()>,
     prepared: OnceCell<()>,
     reconciled: AtomicBool,
+    left_over: AtomicBool,
     stop: CancellationToken,
+}
+
+/// Is reset also where a tick panics.
+struct Running<'runner>(&'runner AtomicBool);
+
+impl<'runner> Running<'runner> {
+    fn begin(running: &'runner AtomicBool) -> Self {
+        running.store(true, Ordering::Relaxed);
+        Self(running)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Runner {
@@ -50,8 +72,10 @@ impl Runner {
             settings,
             turn: Mutex::new(()),
             running: AtomicBool::new(false),
+            asking: Mutex::new(()),
             prepared: OnceCell::new(),
             reconciled: AtomicBool::new(false),
+            left_over: AtomicBool::new(false),
             stop,
         }
     }
@@ -63,7 +87,12 @@ impl Runner {
 
     /// Why missions cannot be planned now: the set-up is looked at anew each time.
     pub async fn readiness(&self) -> Result<(), StoreError> {
-        access::verify(&self.worker.store).await
+        // One at a time: whoever floods it must not take the connections of the missions.
+        let ask = async {
+            let _asking = self.asking.lock().await;
+            access::verify(&self.worker.store).await
+        };
+        tokio::time::timeout(READY_TIMEOUT, ask).await.unwrap_or(Err(StoreError::NoAnswer(READY_TIMEOUT)))
     }
 
     /// A tick now. If one is running: after it where `wait`, else none.
@@ -74,10 +103,8 @@ impl Runner {
             let scanned_at = iso(Timestamp::now());
             return TickStats { scanned_at, errors: vec![OVERLAP_SKIPPED.into()], ..TickStats::default() };
         };
-        self.running.store(true, Ordering::Relaxed);
-        let stats = self.pass().await;
-        self.running.store(false, Ordering::Relaxed);
-        stats
+        let _running = Running::begin(&self.running);
+        self.pass().await
     }
 
     /// Ticks at once and then every `interval`, until `stop`. A tick that overruns swallows the ones
@@ -91,6 +118,9 @@ impl Runner {
                 _ = ticks.tick() => {}
             }
             self.tick(false).await;
+            if self.left_over.load(Ordering::Relaxed) {
+                ticks.reset_immediately();
+            }
         }
     }
 
@@ -148,34 +178,48 @@ impl Runner {
         self.prepare().await?;
         let store = &self.worker.store;
         let whole = !self.reconciled.load(Ordering::Relaxed);
-        let refreshed = refresh(store, self.settings.refresh_overlap, whole).await?;
-        self.reconciled.fetch_or(refreshed.whole, Ordering::Relaxed);
-        for (mission_id, reason) in refreshed.unreadable {
-            tracing::warn!(mission_id, reason, "mission cannot be read");
-            stats.errors.push(format!("mission {mission_id}: {reason}"));
+        match refresh(store, self.settings.refresh_overlap, whole).await {
+            Ok(refreshed) => {
+                self.reconciled.fetch_or(refreshed.whole, Ordering::Relaxed);
+                stats.count_unreadable(refreshed.unreadable);
+            }
+            // What is scheduled already can be planned all the same: each claim is folded afresh.
+            Err(error) => {
+                tracing::error!(%error, "schedule not refreshed");
+                stats.errors.push(error.to_string());
+            }
         }
         let due_at = store::now(&mut store.begin().await?).await?;
         stats.scanned_at = iso(due_at);
         self.plan_all(due_at, stats).await
     }
 
-    /// Keeps `concurrency` missions at work until none is left that was due at `due_at`.
+    /// Keeps `concurrency` missions at work until none is left that was due at `due_at`, or the time to
+    /// claim is over: one user's thousand missions must not keep another's out for hours.
     async fn plan_all(&self, due_at: Timestamp, stats: &mut TickStats) -> Result<(), StoreError> {
         let mut attempts = JoinSet::new();
         let mut broken = Ok(());
+        let began = Instant::now();
         loop {
             let free = self.settings.concurrency - attempts.len();
-            if free > 0 && broken.is_ok() && !self.stop.is_cancelled() {
+            let in_time = began.elapsed() < self.settings.claim_for;
+            if free > 0 && in_time && broken.is_ok() && !self.stop.is_cancelled() {
                 match self.claim(due_at, free).await {
-                    Ok(claimed) => {
+                    // More may be due of users who were not among the oldest.
+                    Ok(claimed) if !claimed.is_empty() => {
                         stats.due_mission_count += claimed.len();
                         claimed.into_iter().for_each(|claimed| self.spawn(claimed, &mut attempts));
+                        continue;
                     }
+                    Ok(_) => {}
                     // What is in flight is still worth finishing.
                     Err(error) => broken = Err(error),
                 }
             }
-            let Some(attempt) = attempts.join_next().await else { return broken };
+            let Some(attempt) = attempts.join_next().await else {
+                self.left_over.store(!in_time, Ordering::Relaxed);
+                return broken;
+            };
             stats.count(attempt);
             while let Some(attempt) = attempts.try_join_next() {
                 stats.count(attempt);

@@ -43,6 +43,7 @@ impl BenchDb {
         admin.execute(SYNC_CHANGES).await.unwrap();
         let store = Store::new(&url, 4).unwrap();
         access::migrate(&store).await.unwrap();
+        access::build_index(&store).await.unwrap();
         Self { name, url, admin, store }
     }
 

@@ -43,6 +43,7 @@ async fn main() {
         db.drop(&server).await;
     }
     report.row(ticks::thousand_due(&server).await);
+    report.row(ticks::backlog(&server).await);
     report.row(ticks::thousand_iterations(&server).await);
     report.idle_growth();
     report.write(Path::new(env!("CARGO_MANIFEST_DIR")));

@@ -80,6 +80,7 @@ impl Report {
             );
         }
         text += "\n![Idle tick against the length of the log](idle-tick.svg)\n";
+        std::fs::create_dir_all(root.join("docs")).unwrap();
         std::fs::write(root.join("docs/benchmarks.md"), text).unwrap();
         std::fs::write(root.join("docs/idle-tick.svg"), self.plot()).unwrap();
     }

@@ -6,6 +6,7 @@ use futures_util::TryStreamExt;
 use mana_ai::demo::database::Server;
 use mana_ai::demo::llm::{Behaviour, StandIn};
 use mana_ai::store::refresh::refresh;
+use mana_ai::store::schedule::{ClaimLimits, claim};
 use sqlx::Executor;
 
 use crate::fill::BenchDb;
@@ -111,6 +112,46 @@ pub async fn thousand_due(server: &Server) -> Row {
         "ms",
         "calls / concurrency × latency",
         "≤ 1.11 × (90 %)",
+    )
+}
+
+/// One claim from a backlog that the planner's statistics know nothing of, as after an outage. Bound: the
+/// oldest rows alone.
+pub async fn backlog(server: &Server) -> Row {
+    let db = BenchDb::empty(server, "backlog").await;
+    db.admin
+        .execute(
+            "ALTER TABLE mana_ai.mission_schedule SET (autovacuum_enabled = false);
+             INSERT INTO mana_ai.mission_schedule (user_id, mission_id, next_run_at, change_count)
+             SELECT 'u-' || i % 50000, 'm-' || i, now() + interval '1 day', 1 FROM generate_series(1, 100000) AS i;
+             ANALYZE mana_ai.mission_schedule;
+             UPDATE mana_ai.mission_schedule SET next_run_at = now() - interval '1 hour'",
+        )
+        .await
+        .unwrap();
+    let mut tx = db.store.begin().await.unwrap();
+    let due_at = mana_ai::store::now(&mut tx).await.unwrap();
+    drop(tx);
+    let limits = ClaimLimits { missions: 64, per_user: 2, lease: Duration::from_secs(120) };
+    let ours = median_ms(20, || async {
+        assert_eq!(claim(&db.store, due_at, limits).await.unwrap().len(), 64);
+    })
+    .await;
+    let bare = median_ms(20, || async {
+        let mut tx = db.store.begin().await.unwrap();
+        let sql = "SELECT * FROM mana_ai.mission_schedule WHERE next_run_at <= now() AND lease_until IS NULL
+            ORDER BY next_run_at LIMIT 1000";
+        tx.fetch_all(sql).await.unwrap();
+    })
+    .await;
+    db.drop(server).await;
+    row(
+        "a claim of 64 out of 100,000 due, stale statistics",
+        ours,
+        bare,
+        "ms",
+        "reading the 1,000 oldest",
+        "",
     )
 }
 

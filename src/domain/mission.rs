@@ -151,8 +151,7 @@ impl Mission {
             None if self.cadence != Cadence::Manual => {
                 Err(Unreadable { field: "cadence", problem: "never comes, such as a 30 February".into() })
             }
-            // The log keeps milliseconds; the schedule must not know better.
-            next => Ok(next.and_then(|next| Timestamp::from_millisecond(next.as_millisecond()).ok())),
+            next => Ok(next.and_then(storable)),
         }
     }
 
@@ -195,11 +194,11 @@ fn iterations(record: &Record) -> Result<Vec<Box<RawValue>>, Unreadable> {
         .map_err(|_| Unreadable { field: "iterations", problem: format!("is {}, not an array", kind(raw)) })
 }
 
-/// A slot has the precision and the range of Postgres' `timestamptz`, so that it is the same on both
-/// sides: microseconds, and no year before the first.
+/// A slot has the precision of the log, milliseconds, so that it is the same everywhere, and lies in the
+/// range of Postgres' `timestamptz`.
 fn storable(slot: Timestamp) -> Option<Timestamp> {
     let year_one: Timestamp = "0001-01-02T00:00:00Z".parse().ok()?;
-    Timestamp::from_microsecond(slot.as_microsecond()).ok().filter(|slot| *slot > year_one)
+    Timestamp::from_millisecond(slot.as_millisecond()).ok().filter(|slot| *slot > year_one)
 }
 
 /// The elements of an array that have the shape of a `T`.

@@ -37,8 +37,16 @@ SELECT problem FROM own, LATERAL (VALUES
     (has_table_privilege(reader, log, 'SELECT'), 'role mana_ai_reader may not read sync_changes'),
     (EXISTS (SELECT FROM pg_policy WHERE polrelid = log AND polname = 'mana_ai_schedule'),
         'the policy mana_ai_schedule is missing, so no mission is seen'),
-    ((SELECT relowner = reader FROM pg_class WHERE oid = view) AND has_table_privilege(me, view, 'SELECT'),
-        'the view mana_ai.mission_changes is missing or closed')
+    (EXISTS (SELECT FROM pg_policy WHERE polrelid = log AND polname = 'mana_ai_missions_only'),
+        'the policy mana_ai_missions_only is missing'),
+    (EXISTS (SELECT FROM pg_policy WHERE polrelid = log AND polpermissive AND polcmd IN ('*', 'r')
+             AND polroles && ARRAY[0::oid, me]) AND
+     EXISTS (SELECT FROM pg_policy WHERE polrelid = log AND polpermissive AND polcmd IN ('*', 'a')
+             AND polroles && ARRAY[0::oid, me]),
+        'no policy of sync_changes lets a user''s own rows be read and written, mana-sync makes it when it starts'),
+    ((SELECT relowner = reader FROM pg_class WHERE oid = view) AND has_table_privilege(me, view, 'SELECT')
+        AND obj_description(view) = 'mana-ai access 1',
+        'the view mana_ai.mission_changes is missing, closed, or of another version')
 ) AS checks (fine, problem) WHERE fine IS NOT TRUE";
 
 /// Is everything there that the service needs? `Err` says what is not.
@@ -62,7 +70,7 @@ async fn verify_access(db: &mut PgConnection) -> Result<(), StoreError> {
     if problems.is_empty() { Ok(()) } else { Err(StoreError::NotSetUp(problems.join("; "))) }
 }
 
-/// Sets up whatever is missing. May be repeated, also twice at once.
+/// Sets up whatever is missing, but for the index. May be repeated, also twice at once.
 pub async fn migrate(store: &Store) -> Result<(), StoreError> {
     let mut db = store.login.connect().await?;
     for attempt in 1.. {
@@ -74,6 +82,13 @@ pub async fn migrate(store: &Store) -> Result<(), StoreError> {
             Err(error) => return Err(error),
         }
     }
+    Ok(db.close().await?)
+}
+
+/// Builds the index on mission changes where it is missing. Apart from [`migrate`], because it waits for
+/// every transaction that is open, and the service works without it, only slower.
+pub async fn build_index(store: &Store) -> Result<(), StoreError> {
+    let mut db = store.login.connect().await?;
     ensure_index(&mut db).await?;
     Ok(db.close().await?)
 }
@@ -121,8 +136,7 @@ pub fn access_sql(login: &str) -> String {
     format!("BEGIN;\nSET LOCAL mana_ai.login = '{login}';\n\n{ACCESS}\nCOMMIT;\n\n{INDEX}")
 }
 
-/// The service works without the index, only slower, so a login that may not make it is told once.
-/// One replica builds it; the others must not wait, for the build itself waits for every older
+/// A login that may not make it is told once. One replica builds it; the others must not wait, for the build itself waits for every older
 /// transaction, theirs too.
 async fn ensure_index(db: &mut PgConnection) -> Result<(), StoreError> {
     let valid: Option<bool> = sqlx::query_scalar(

@@ -39,6 +39,10 @@ GRANT SELECT ON sync_changes TO mana_ai_reader;
 DROP POLICY IF EXISTS mana_ai_schedule ON sync_changes;
 CREATE POLICY mana_ai_schedule ON sync_changes FOR SELECT TO mana_ai_reader
     USING (app_id = 'ai' AND table_name = 'aiMissions');
+-- Joins with AND: also of the user that is set, the service sees and writes missions alone.
+DROP POLICY IF EXISTS mana_ai_missions_only ON sync_changes;
+CREATE POLICY mana_ai_missions_only ON sync_changes AS RESTRICTIVE TO mana_ai
+    USING (app_id = 'ai' AND table_name = 'aiMissions') WITH CHECK (app_id = 'ai' AND table_name = 'aiMissions');
 
 -- Of a mission only what decides when it is due. The arrays hold, in this order: state, nextRunAt,
 -- deletedAt, createdAt, updatedAt; SQL's NULL for a field that a row does not have. Arrays of plain
@@ -51,7 +55,10 @@ SELECT id, user_id, record_id, op, created_at, schema_version,
     ARRAY[field_timestamps -> 'state', field_timestamps -> 'nextRunAt', field_timestamps -> 'deletedAt',
           field_timestamps -> 'createdAt', field_timestamps -> 'updatedAt'] AS field_times
 FROM sync_changes
-WHERE app_id = 'ai' AND table_name = 'aiMissions';
+-- Ids are UUIDs. One that is too long for an index of ours must not stop the refresh of all others.
+WHERE app_id = 'ai' AND table_name = 'aiMissions' AND octet_length(user_id) + octet_length(record_id) <= 1024;
+-- Raised with every change of this file, so that an installed one is replaced.
+COMMENT ON VIEW mana_ai.mission_changes IS 'mana-ai access 1';
 ALTER VIEW mana_ai.mission_changes OWNER TO mana_ai_reader;
 GRANT SELECT ON mana_ai.mission_changes TO mana_ai;
 

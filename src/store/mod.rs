@@ -29,6 +29,9 @@ pub enum StoreError {
     /// Connection or statement.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+    /// Nothing within the time that the asker has.
+    #[error("database: no answer within {} s", .0.as_secs())]
+    NoAnswer(Duration),
     /// The versioned migrations.
     #[error("migration: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -59,6 +62,12 @@ pub enum StoreError {
         /// Its version.
         version: i32,
     },
+    /// A mission that was just claimed has no rows: a policy is missing, for the moment or for good.
+    #[error("its rows are not visible: no policy of sync_changes shows them to their user")]
+    Invisible,
+    /// A device wrote the mission while we did, each time we tried.
+    #[error("its user keeps writing it")]
+    Busy,
     /// Our own change could not be written as JSON.
     #[error("a change could not be serialized: {0}")]
     Serialize(#[from] serde_json::Error),

@@ -39,11 +39,13 @@ pub struct Refreshed {
 /// seen, for rows become visible later than their `created_at`. `whole` folds the whole log, as do the
 /// hourly reconcile and a schedule that was emptied. Another replica at it: nothing is done here.
 pub async fn refresh(store: &Store, overlap: Duration, whole: bool) -> Result<Refreshed, StoreError> {
-    let mut reader = store.begin().await?;
+    let mut reader = begin_long(store).await?;
     let lock = "SELECT pg_try_advisory_xact_lock(hashtextextended('mana_ai.refresh', 0))";
     if !sqlx::query_scalar(lock).fetch_one(&mut *reader).await? {
         return Ok(Refreshed::default());
     }
+    // Who empties the schedule waits for us, so that the cursor is not set after that.
+    reader.execute("LOCK TABLE mana_ai.mission_schedule IN ROW EXCLUSIVE MODE").await?;
     // Before the first row is read: what becomes visible while we read belongs to the next refresh.
     let (now, refreshed_at, reconciled_at): (SqlTime, Option<SqlTime>, Option<SqlTime>) = sqlx::query_as(
         "SELECT clock_timestamp(), refreshed_at, reconciled_at
@@ -66,6 +68,16 @@ pub async fn refresh(store: &Store, overlap: Duration, whole: bool) -> Result<Re
     Ok(refreshed)
 }
 
+/// A whole fold takes as long as the log is long, and sorts it: in memory that takes half the time.
+async fn begin_long(store: &Store) -> Result<PgTransaction<'static>, StoreError> {
+    let mut tx = store.begin().await?;
+    tx.execute(
+        "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL work_mem = '64MB'",
+    )
+    .await?;
+    Ok(tx)
+}
+
 /// Folds every mission with a row newer than `since`. One query, read as it comes: rows arrive by
 /// mission, so only one fold and one batch of results are held. The writes have short transactions of
 /// their own: a whole fold must not lock missions that are being worked on.
@@ -76,10 +88,6 @@ async fn fold_touched(
     refreshed: &mut Refreshed,
 ) -> Result<(), StoreError> {
     let sql = if since.is_some() { TOUCHED } else { WHOLE };
-    if since.is_none() {
-        // As long as the log is long; a sort in memory takes half the time of one on disk.
-        reader.execute("SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'").await?;
-    }
     let mut rows = sqlx::query_as::<_, RowFromView>(sql).bind(since.map(sql_time)).fetch(&mut **reader);
     let mut entries = Entries::new();
     let mut current: Option<Folding> = None;
@@ -169,21 +177,15 @@ fn slot(fold: Result<Fold, StoreError>) -> Result<Option<Timestamp>, String> {
     }
 }
 
-/// One delete and one upsert. A mission whose log says what the schedule already has is not touched: the
-/// overlap folds the same rows for minutes, and must not undo a wait or a lease meanwhile.
+/// One delete and one upsert. A mission whose log says what the schedule already has is not even locked:
+/// the overlap folds the same rows for minutes, and must not undo a wait, or hold up a lease.
 async fn write_batch(store: &Store, entries: Entries, refreshed: &mut Refreshed) -> Result<(), StoreError> {
     if entries.is_empty() {
         return Ok(());
     }
     let mut tx = store.begin().await?;
     let (off, on): (Entries, Entries) = entries.into_iter().partition(|(_, slot, _)| *slot == Ok(None));
-    let (users, missions): (Vec<String>, Vec<String>) = off.into_iter().map(|(key, ..)| key).unzip();
-    let removed = sqlx::query(
-        "DELETE FROM mana_ai.mission_schedule USING unnest($1::text[], $2::text[]) AS off (user_id, mission_id)
-         WHERE (mission_schedule.user_id, mission_schedule.mission_id) = (off.user_id, off.mission_id)",
-    );
-    let removed = removed.bind(users).bind(missions).execute(&mut *tx).await?.rows_affected();
-
+    refreshed.changed += remove(&mut tx, off).await?;
     let (mut users, mut missions, mut slots, mut reasons, mut counts) =
         (vec![], vec![], vec![], vec![], vec![]);
     for ((user, mission), slot, count) in on {
@@ -195,13 +197,15 @@ async fn write_batch(store: &Store, entries: Entries, refreshed: &mut Refreshed)
     }
     let changed: Vec<(String, Option<String>)> = sqlx::query_as(
         "INSERT INTO mana_ai.mission_schedule AS old (user_id, mission_id, next_run_at, unreadable, change_count)
-         SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::bigint[])
+         SELECT new.* FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::bigint[])
+             AS new (user_id, mission_id, next_run_at, unreadable, change_count)
+         LEFT JOIN mana_ai.mission_schedule AS known USING (user_id, mission_id)
+         WHERE (known.next_run_at, known.unreadable, known.change_count)
+             IS DISTINCT FROM (new.next_run_at, new.unreadable, new.change_count)
          ON CONFLICT (user_id, mission_id) DO UPDATE SET
              next_run_at = excluded.next_run_at, unreadable = excluded.unreadable,
              change_count = excluded.change_count, not_before = '-infinity', waits = NULL,
              attempts = CASE WHEN old.next_run_at = excluded.next_run_at THEN old.attempts ELSE 0 END
-         WHERE (old.next_run_at, old.unreadable, old.change_count)
-             IS DISTINCT FROM (excluded.next_run_at, excluded.unreadable, excluded.change_count)
          RETURNING mission_id, unreadable",
     )
     .bind(users)
@@ -212,15 +216,28 @@ async fn write_batch(store: &Store, entries: Entries, refreshed: &mut Refreshed)
     .fetch_all(&mut *tx)
     .await?;
     tx.commit().await?;
-    refreshed.changed += removed + changed.len() as u64;
+    refreshed.changed += changed.len() as u64;
     let unreadable = changed.into_iter().filter_map(|(mission, reason)| Some((mission, reason?)));
     refreshed.unreadable.extend(unreadable);
     Ok(())
 }
 
+/// Missions without a slot.
+async fn remove(tx: &mut PgTransaction<'static>, off: Entries) -> Result<u64, StoreError> {
+    if off.is_empty() {
+        return Ok(0);
+    }
+    let (users, missions): (Vec<String>, Vec<String>) = off.into_iter().map(|(key, ..)| key).unzip();
+    let removed = sqlx::query(
+        "DELETE FROM mana_ai.mission_schedule AS old USING unnest($1::text[], $2::text[]) AS off (user_id, mission_id)
+         WHERE (old.user_id, old.mission_id) = (off.user_id, off.mission_id)",
+    );
+    Ok(removed.bind(users).bind(missions).execute(&mut **tx).await?.rows_affected())
+}
+
 /// Schedule rows of missions that the log no longer knows.
 async fn drop_orphans(store: &Store) -> Result<u64, StoreError> {
-    let mut tx = store.begin().await?;
+    let mut tx = begin_long(store).await?;
     let dropped = sqlx::query(
         "DELETE FROM mana_ai.mission_schedule AS old WHERE NOT EXISTS (SELECT FROM mana_ai.mission_changes
          WHERE (user_id, record_id) = (old.user_id, old.mission_id))",

@@ -9,6 +9,9 @@ use uuid::Uuid;
 
 use super::{Store, StoreError, sql_time};
 
+/// Of a backlog, so many are ranked at a time.
+const CANDIDATES: i64 = 1_000;
+
 /// A mission that is ours until the lease ends: nobody else plans it meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct ClaimedMission {
@@ -47,7 +50,10 @@ pub struct ClaimLimits {
 }
 
 /// Claims what was due at `due_at`, the oldest slot first. A mission that was released after `due_at` is
-/// not claimed again: it is the next tick's.
+/// not claimed again: it is the next tick's. May return fewer than there are: call until it returns none.
+///
+/// Looks at the oldest [`CANDIDATES`] of users who have a place left, so that a backlog costs no more than
+/// that, and joins them by key: the planner's statistics are always older than a burst.
 pub async fn claim(
     store: &Store,
     due_at: Timestamp,
@@ -55,22 +61,28 @@ pub async fn claim(
 ) -> Result<Vec<ClaimedMission>, StoreError> {
     let mut tx = store.begin().await?;
     // A mission that another replica claims at this moment is skipped, and where that has committed
-    // already, the outer conditions are checked anew on the row as it is now.
+    // already, the conditions on it are checked anew on the row as it is now.
     let claimed = sqlx::query_as(
-        "WITH in_flight AS (
+        "WITH in_flight AS MATERIALIZED (
              SELECT user_id, count(*) AS missions FROM mana_ai.mission_schedule
              WHERE lease_until > clock_timestamp() GROUP BY user_id),
-         due AS (
-             SELECT user_id, mission_id, coalesce(in_flight.missions, 0)
-                 + row_number() OVER (PARTITION BY user_id ORDER BY next_run_at, mission_id) AS turn
+         oldest AS MATERIALIZED (
+             SELECT user_id, mission_id, next_run_at, coalesce(in_flight.missions, 0) AS in_flight
              FROM mana_ai.mission_schedule LEFT JOIN in_flight USING (user_id)
-             WHERE next_run_at <= $1 AND not_before <= $1
-                 AND (lease_until IS NULL OR lease_until <= clock_timestamp())),
-         mine AS (
-             SELECT s.user_id, s.mission_id FROM mana_ai.mission_schedule AS s JOIN due USING (user_id, mission_id)
-             WHERE turn <= $2 AND s.next_run_at <= $1 AND s.not_before <= $1
+             WHERE next_run_at <= $1 AND not_before <= $1 AND coalesce(in_flight.missions, 0) < $2
+                 AND (lease_until IS NULL OR lease_until <= clock_timestamp())
+             ORDER BY next_run_at LIMIT $5),
+         ranked AS MATERIALIZED (
+             SELECT user_id, mission_id, next_run_at, in_flight
+                 + row_number() OVER (PARTITION BY user_id ORDER BY next_run_at, mission_id) AS turn
+             FROM oldest),
+         allowed AS MATERIALIZED (
+             SELECT user_id, mission_id FROM ranked WHERE turn <= $2 ORDER BY next_run_at, mission_id LIMIT $3),
+         mine AS MATERIALIZED (
+             SELECT s.user_id, s.mission_id FROM allowed JOIN mana_ai.mission_schedule AS s USING (user_id, mission_id)
+             WHERE s.next_run_at <= $1 AND s.not_before <= $1
                  AND (s.lease_until IS NULL OR s.lease_until <= clock_timestamp())
-             ORDER BY s.next_run_at, s.mission_id LIMIT $3 FOR UPDATE OF s SKIP LOCKED)
+             FOR UPDATE OF s SKIP LOCKED)
          UPDATE mana_ai.mission_schedule AS s
          SET lease_token = gen_random_uuid(), lease_until = clock_timestamp() + $4, attempts = attempts + 1
          FROM mine WHERE (s.user_id, s.mission_id) = (mine.user_id, mine.mission_id)
@@ -80,6 +92,7 @@ pub async fn claim(
     .bind(i64::from(limits.per_user))
     .bind(i64::try_from(limits.missions).unwrap_or(i64::MAX))
     .bind(limits.lease)
+    .bind(CANDIDATES)
     .fetch_all(&mut *tx)
     .await?;
     tx.commit().await?;

@@ -18,6 +18,22 @@ pub async fn lock(tx: &mut UserTx, mission_id: &str) -> Result<Timestamp, StoreE
     Ok(now.to_jiff())
 }
 
+/// Has nobody written the mission since `change_count` rows? Devices do not take our lock: what one
+/// commits after our fold and before this is seen here.
+pub async fn is_last_word(tx: &mut UserTx, mission_id: &str, change_count: i64) -> Result<bool, StoreError> {
+    let user_id = tx.user_id().to_owned();
+    let count: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM sync_changes WHERE user_id = $1 AND app_id = $2 AND table_name = $3 AND record_id = $4",
+    )
+    .bind(user_id)
+    .bind(APP_ID)
+    .bind(TABLE_NAME)
+    .bind(mission_id)
+    .fetch_one(&mut ***tx)
+    .await?;
+    Ok(count == change_count)
+}
+
 /// Ends the lease and moves the schedule to what the log says after `change_count` rows, because the
 /// claim was for a slot that is gone. A mission without a slot loses its row at the next refresh.
 pub async fn settle(
@@ -36,8 +52,8 @@ pub async fn settle(
     Ok(())
 }
 
-/// Appends our one row of the slot and moves the schedule on, if the lease is still ours and the slot the
-/// same; `false` if not, and nothing is written. One statement, so the two cannot come apart.
+/// Appends our one row of the slot and moves the schedule on, if the lease is still ours; `false` if
+/// not, and nothing is written. One statement, so the two cannot come apart.
 ///
 /// `created_at` is set to this moment instead of the transaction's start: the less time between it and
 /// the commit, the smaller the chance that a device's cursor has passed it before the row is visible.
@@ -53,16 +69,15 @@ pub async fn write_back(
              UPDATE mana_ai.mission_schedule SET next_run_at = $4, change_count = $5, attempts = 0,
                  not_before = '-infinity', waits = NULL, lease_token = NULL, lease_until = NULL
              WHERE user_id = $1 AND mission_id = $2 AND lease_token = $3
-                 AND lease_until > clock_timestamp() AND next_run_at = $6
+                 AND lease_until > clock_timestamp()
              RETURNING user_id, mission_id)
          INSERT INTO sync_changes (user_id, record_id, app_id, table_name, op, data, field_timestamps,
                                    client_id, schema_version, actor, created_at)
-         SELECT user_id, mission_id, $7, $8, 'update', $9, $10, $11, $12, $13, clock_timestamp() FROM held",
+         SELECT user_id, mission_id, $6, $7, 'update', $8, $9, $10, $11, $12, clock_timestamp() FROM held",
     );
     let written = of(written, claimed)
         .bind(next.map(sql_time))
         .bind(change_count)
-        .bind(sql_time(claimed.slot.0))
         .bind(APP_ID)
         .bind(TABLE_NAME)
         .bind(Json(&change.data))

@@ -151,6 +151,9 @@ async fn migrate_may_run_again_and_twice_at_once() {
     two.unwrap();
     access::migrate(&first).await.unwrap();
     access::verify(&first).await.unwrap();
+    let (one, two) =
+        soon(async { tokio::join!(access::build_index(&first), access::build_index(&second)) }).await;
+    one.and(two).unwrap();
     let index = db.count(
         "SELECT count(*) FROM pg_index WHERE indexrelid = 'mana_ai_mission_changes'::regclass AND indisvalid",
     );

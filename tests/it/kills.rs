@@ -74,6 +74,30 @@ async fn check_recovery(world: &World, name: &str, already: usize) {
     assert!(world.llm.requests().len() <= 2, "{name}");
 }
 
+/// A device that writes between our fold and our COMMIT: the write is repeated on what is there then.
+#[tokio::test]
+async fn an_edit_beside_the_write_survives() {
+    let world = World::new().await;
+    let device = world.device("alice");
+    device.create_mission("m1", due_mission()).await.unwrap();
+    build_gate(
+        &world,
+        "CREATE TRIGGER gate AFTER INSERT ON sync_changes FOR EACH ROW WHEN (NEW.client_id = 'mana-ai-runner')",
+    )
+    .await;
+    let mut keeper = close_gate(&world).await;
+    let tick = world.tick_in_background();
+    until_waiting(&world, "advisory").await;
+    let theirs = serde_json::json!([{ "id": "from-browser", "plan": [], "overallStatus": "approved" }]);
+    device.edit_mission("m1", serde_json::json!({ "iterations": theirs }), now()).await.unwrap();
+    open_gate(&mut keeper).await;
+    assert_eq!(soon(tick).await.unwrap().plans_written_back, 1);
+    let record = device.pull("m1").await.unwrap().unwrap();
+    let iterations: Vec<serde_json::Value> = serde_json::from_str(record.fields["iterations"].get()).unwrap();
+    assert_eq!((iterations.len(), iterations[0]["id"].as_str()), (2, Some("from-browser")));
+    assert_eq!((world.db.written().await.len(), world.llm.requests().len()), (1, 1));
+}
+
 #[tokio::test]
 async fn killed_after_the_claim() {
     let world = World::new().await;

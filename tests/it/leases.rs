@@ -18,7 +18,8 @@ pub async fn expire_leases(db: &TestDb) {
 /// although the slot still stands.
 #[tokio::test]
 async fn a_late_worker_writes_nothing() {
-    let world = World::new().await;
+    // With one place it does not claim again while it waits for the model.
+    let world = World::with(&[("TICK_CONCURRENCY", "1")]).await;
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
     world.llm.behave(Behaviour::Hold);
     let late = world.tick_in_background();
@@ -43,9 +44,14 @@ async fn a_late_worker_writes_nothing() {
 /// The COMMIT went through, its reply did not: the repeated write finds the iteration by its derived id.
 #[tokio::test]
 async fn a_lost_commit_reply_is_recognised() {
+    // With one place the next COMMIT after the call is that of the write.
     let world = World::new().await;
     let proxy = Proxy::before(&world.db.url).await;
-    let (_, runner) = service::runner(&config(&proxy.url, world.llm.url(), &[]), world.stop.clone()).unwrap();
+    let (_, runner) = service::runner(
+        &config(&proxy.url, world.llm.url(), &[("TICK_CONCURRENCY", "1")]),
+        world.stop.clone(),
+    )
+    .unwrap();
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
     world.llm.behave(Behaviour::Hold);
     let tick = tokio::spawn(async move { runner.tick(true).await });

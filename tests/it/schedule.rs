@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
+use mana_ai::demo::database::SYNC_CHANGES;
 use mana_ai::domain::time::iso;
+use mana_ai::store::access;
 use mana_ai::store::refresh::refresh;
 use mana_ai::store::schedule::{ClaimLimits, Retry, claim, release};
 use serde_json::json;
-use sqlx::Row;
+use sqlx::{Executor, Row};
 
 use crate::support::{World, due_mission, mission, now, with};
 
@@ -174,6 +176,55 @@ async fn a_row_that_comes_before_the_release_is_not_slept_over() {
     device.edit_mission("m1", json!({ "title": "neu" }), now()).await.unwrap();
     refresh(&world.store, OVERLAP, false).await.unwrap();
     release(&world.store, &claimed, Retry::OnNewRow, Some("waits")).await.unwrap();
+    assert_eq!(world.tick().await.plans_written_back, 1);
+}
+
+/// mana-sync's own index takes longer ids than ours would.
+#[tokio::test]
+async fn an_endless_id_stops_nobody() {
+    let world = World::new().await;
+    // Random, or it would be compressed into the index.
+    let endless: String = (0..85)
+        .map(|n| {
+            format!("{:032x}", u128::from(n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_0C8D_1B2A_55E1))
+        })
+        .collect();
+    world.device("alice").create_mission(&endless[..2660], due_mission()).await.unwrap();
+    world.device("bob").create_mission("m1", due_mission()).await.unwrap();
+    let stats = world.tick().await;
+    assert_eq!((stats.plans_written_back, stats.errors.len()), (1, 0), "{stats:?}");
+}
+
+/// What is scheduled already is planned even if the schedule cannot be refreshed.
+#[tokio::test]
+async fn a_failed_refresh_stops_no_claim() {
+    let world = World::new().await;
+    // The first tick looks at the set-up, and would mend it.
+    world.tick().await;
+    world.device("alice").create_mission("m1", due_mission()).await.unwrap();
+    refresh(&world.store, OVERLAP, true).await.unwrap();
+    sqlx::query("REVOKE SELECT ON mana_ai.mission_changes FROM mana_ai")
+        .execute(&world.db.admin)
+        .await
+        .unwrap();
+    let stats = world.tick().await;
+    assert_eq!((stats.plans_written_back, stats.errors.len()), (1, 1), "{stats:?}");
+    assert!(stats.errors[0].contains("permission denied for view mission_changes"), "{stats:?}");
+}
+
+/// No rows to be seen is a missing policy, not a deleted mission: it stays scheduled.
+#[tokio::test]
+async fn rows_out_of_sight_are_not_deleted_ones() {
+    let world = World::new().await;
+    world.device("alice").create_mission("later", mission(now() + 1.hour())).await.unwrap();
+    world.tick().await;
+    world.device("alice").create_mission("m1", due_mission()).await.unwrap();
+    world.db.admin.execute("DROP POLICY sync_changes_user_isolation ON sync_changes").await.unwrap();
+    let stats = world.tick().await;
+    assert!(stats.errors[0].starts_with("mission m1: its rows are not visible"), "{stats:?}");
+    let told = access::verify(&world.store).await.unwrap_err().to_string();
+    assert!(told.contains("own rows be read and written"), "{told}");
+    world.db.admin.execute(SYNC_CHANGES).await.unwrap();
     assert_eq!(world.tick().await.plans_written_back, 1);
 }
 

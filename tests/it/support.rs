@@ -52,6 +52,7 @@ async fn template() -> &'static str {
             db.close().await;
             let store = Store::new(&url, 2).unwrap();
             access::migrate(&store).await.unwrap();
+            access::build_index(&store).await.unwrap();
             store.close().await;
             name
         })
