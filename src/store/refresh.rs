@@ -8,8 +8,8 @@ use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTime;
 use serde_json::value::RawValue;
+use sqlx::PgTransaction;
 use sqlx::types::Json;
-use sqlx::{Executor, PgTransaction};
 use uuid::Uuid;
 
 use super::changes::{apply, change_row};
@@ -44,8 +44,6 @@ pub async fn refresh(store: &Store, overlap: Duration, whole: bool) -> Result<Re
     if !sqlx::query_scalar(lock).fetch_one(&mut *reader).await? {
         return Ok(Refreshed::default());
     }
-    // Who empties the schedule waits for us, so that the cursor is not set after that.
-    reader.execute("LOCK TABLE mana_ai.mission_schedule IN ROW EXCLUSIVE MODE").await?;
     // Before the first row is read: what becomes visible while we read belongs to the next refresh.
     let (now, refreshed_at, reconciled_at): (SqlTime, Option<SqlTime>, Option<SqlTime>) = sqlx::query_as(
         "SELECT clock_timestamp(), refreshed_at, reconciled_at
@@ -68,14 +66,13 @@ pub async fn refresh(store: &Store, overlap: Duration, whole: bool) -> Result<Re
     Ok(refreshed)
 }
 
-/// A whole fold takes as long as the log is long, and sorts it: in memory that takes half the time.
+/// A whole fold takes as long as the log is long, and sorts it: in memory that takes half the time. Who
+/// empties the schedule waits for us, so that the cursor is not set after that.
 async fn begin_long(store: &Store) -> Result<PgTransaction<'static>, StoreError> {
-    let mut tx = store.begin().await?;
-    tx.execute(
-        "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL work_mem = '64MB'",
-    )
-    .await?;
-    Ok(tx)
+    let begin = "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL lock_timeout = '5s'; SET LOCAL work_mem = '64MB';
+        SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
+        LOCK TABLE mana_ai.mission_schedule IN ROW EXCLUSIVE MODE";
+    Ok(store.pool.begin_with(begin).await?)
 }
 
 /// Folds every mission with a row newer than `since`. One query, read as it comes: rows arrive by

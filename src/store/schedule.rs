@@ -52,8 +52,9 @@ pub struct ClaimLimits {
 /// Claims what was due at `due_at`, the oldest slot first. A mission that was released after `due_at` is
 /// not claimed again: it is the next tick's. May return fewer than there are: call until it returns none.
 ///
-/// Looks at the oldest [`CANDIDATES`] of users who have a place left, so that a backlog costs no more than
-/// that, and joins them by key: the planner's statistics are always older than a burst.
+/// Looks at the oldest [`CANDIDATES`] of users who have a place left, in the order of the index, so that a
+/// backlog costs no more than that: without a join until there, for the planner's statistics are always
+/// older than a burst.
 pub async fn claim(
     store: &Store,
     due_at: Timestamp,
@@ -67,15 +68,15 @@ pub async fn claim(
              SELECT user_id, count(*) AS missions FROM mana_ai.mission_schedule
              WHERE lease_until > clock_timestamp() GROUP BY user_id),
          oldest AS MATERIALIZED (
-             SELECT user_id, mission_id, next_run_at, coalesce(in_flight.missions, 0) AS in_flight
-             FROM mana_ai.mission_schedule LEFT JOIN in_flight USING (user_id)
-             WHERE next_run_at <= $1 AND not_before <= $1 AND coalesce(in_flight.missions, 0) < $2
+             SELECT user_id, mission_id, next_run_at FROM mana_ai.mission_schedule
+             WHERE next_run_at <= $1 AND not_before <= $1
                  AND (lease_until IS NULL OR lease_until <= clock_timestamp())
+                 AND user_id <> ALL (ARRAY(SELECT user_id FROM in_flight WHERE missions >= $2))
              ORDER BY next_run_at LIMIT $5),
          ranked AS MATERIALIZED (
-             SELECT user_id, mission_id, next_run_at, in_flight
+             SELECT user_id, mission_id, next_run_at, coalesce(in_flight.missions, 0)
                  + row_number() OVER (PARTITION BY user_id ORDER BY next_run_at, mission_id) AS turn
-             FROM oldest),
+             FROM oldest LEFT JOIN in_flight USING (user_id)),
          allowed AS MATERIALIZED (
              SELECT user_id, mission_id FROM ranked WHERE turn <= $2 ORDER BY next_run_at, mission_id LIMIT $3),
          mine AS MATERIALIZED (
