@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use super::{Store, StoreError, sql_time};
 
-/// Of a backlog, so many are ranked at a time.
-const CANDIDATES: i64 = 1_000;
+/// How many of the oldest are looked at for each place: some are locked by another replica, some are
+/// their user's third.
+const CANDIDATES_PER_PLACE: i64 = 8;
 
 /// A mission that is ours until the lease ends: nobody else plans it meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -52,7 +53,7 @@ pub struct ClaimLimits {
 /// Claims what was due at `due_at`, the oldest slot first. A mission that was released after `due_at` is
 /// not claimed again: it is the next tick's. May return fewer than there are: call until it returns none.
 ///
-/// Looks at the oldest [`CANDIDATES`] of users who have a place left, in the order of the index, so that a
+/// Looks only at some of the oldest of users who have a place left, in the order of the index, so that a
 /// backlog costs no more than that: without a join until there, for the planner's statistics are always
 /// older than a burst.
 pub async fn claim(
@@ -60,6 +61,7 @@ pub async fn claim(
     due_at: Timestamp,
     limits: ClaimLimits,
 ) -> Result<Vec<ClaimedMission>, StoreError> {
+    let missions = i64::try_from(limits.missions).unwrap_or(i64::MAX / 2 / CANDIDATES_PER_PLACE);
     let mut tx = store.begin().await?;
     // A mission that another replica claims at this moment is skipped, and where that has committed
     // already, the conditions on it are checked anew on the row as it is now.
@@ -77,13 +79,11 @@ pub async fn claim(
              SELECT user_id, mission_id, next_run_at, coalesce(in_flight.missions, 0)
                  + row_number() OVER (PARTITION BY user_id ORDER BY next_run_at, mission_id) AS turn
              FROM oldest LEFT JOIN in_flight USING (user_id)),
-         allowed AS MATERIALIZED (
-             SELECT user_id, mission_id FROM ranked WHERE turn <= $2 ORDER BY next_run_at, mission_id LIMIT $3),
          mine AS MATERIALIZED (
-             SELECT s.user_id, s.mission_id FROM allowed JOIN mana_ai.mission_schedule AS s USING (user_id, mission_id)
-             WHERE s.next_run_at <= $1 AND s.not_before <= $1
+             SELECT s.user_id, s.mission_id FROM ranked JOIN mana_ai.mission_schedule AS s USING (user_id, mission_id)
+             WHERE turn <= $2 AND s.next_run_at <= $1 AND s.not_before <= $1
                  AND (s.lease_until IS NULL OR s.lease_until <= clock_timestamp())
-             FOR UPDATE OF s SKIP LOCKED)
+             ORDER BY s.next_run_at, s.mission_id LIMIT $3 FOR UPDATE OF s SKIP LOCKED)
          UPDATE mana_ai.mission_schedule AS s
          SET lease_token = gen_random_uuid(), lease_until = clock_timestamp() + $4, attempts = attempts + 1
          FROM mine WHERE (s.user_id, s.mission_id) = (mine.user_id, mine.mission_id)
@@ -91,9 +91,9 @@ pub async fn claim(
     )
     .bind(sql_time(due_at))
     .bind(i64::from(limits.per_user))
-    .bind(i64::try_from(limits.missions).unwrap_or(i64::MAX))
+    .bind(missions)
     .bind(limits.lease)
-    .bind(CANDIDATES)
+    .bind(missions * CANDIDATES_PER_PLACE + CANDIDATES_PER_PLACE)
     .fetch_all(&mut *tx)
     .await?;
     tx.commit().await?;
