@@ -67,6 +67,7 @@ impl BenchDb {
             "MANA_SERVICE_KEY" => Some(KEY.into()),
             "MANA_LLM_URL" => Some(llm_url.into()),
             "TICK_CONCURRENCY" => Some("64".into()),
+            "DATABASE_POOL_SIZE" => Some("40".into()),
             _ => None,
         });
         service::runner(&config.unwrap(), CancellationToken::new()).unwrap().1

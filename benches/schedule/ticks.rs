@@ -82,37 +82,48 @@ pub async fn rebuild(db: &BenchDb) -> Row {
     row("rebuild, 1 M changes, 100 k missions", ours, bare, "ms", "bare read of the view", "≤ 2 ×")
 }
 
-/// 4. A thousand due missions of five hundred users. Bound: calls / concurrency × latency.
+/// 4. A thousand due missions of five hundred users, after a first thousand that warmed up connections and
+/// statements. Bound: calls / concurrency × latency.
 pub async fn thousand_due(server: &Server) -> Row {
     let db = BenchDb::empty(server, "due").await;
     let latency = Duration::from_millis(200);
     let llm = StandIn::start(Behaviour::Late(latency)).await.unwrap();
     let runner = db.runner(llm.url());
-    runner.tick(true).await;
-    sqlx::query(
-        r#"INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, client_id)
-        SELECT 'ai', 'aiMissions', 'm-' || i, 'u-' || i % 500, 'insert', '{"updatedAt": "2026-04-14T10:00:00.000Z",
-            "title": "Garten", "objective": "Ernten", "state": "active", "nextRunAt": "2026-04-14T10:00:00.000Z",
-            "cadence": {"kind": "interval", "everyMinutes": 60}, "iterations": []}', 'web-1'
-        FROM generate_series(1, 1000) AS i"#,
-    )
-    .execute(&db.admin)
-    .await
-    .unwrap();
-    let mut written = 0;
-    let ours = once_ms(async { written = runner.tick(true).await.plans_written_back }).await;
-    assert_eq!(written, 1000);
+    let mut times = Vec::new();
+    for round in 0..4 {
+        due_missions(&db, round).await;
+        let mut written = 0;
+        times.push(once_ms(async { written = runner.tick(true).await.plans_written_back }).await);
+        assert_eq!(written, 1000);
+    }
     drop(runner);
     db.drop(server).await;
+    times[1..].sort_by(f64::total_cmp);
     let bound = 1000.0 / 64.0 * latency.as_secs_f64() * 1000.0;
     row(
         "1,000 due, model 200 ms, 64 at once",
-        ours,
+        times[2],
         bound,
         "ms",
         "calls / concurrency × latency",
         "≤ 1.11 × (90 %)",
     )
+}
+
+async fn due_missions(db: &BenchDb, round: i32) {
+    sqlx::query(
+        r#"INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, client_id)
+        SELECT 'ai', 'aiMissions', 'm-' || $1 || '-' || i, 'u-' || i % 500, 'insert', '{"updatedAt": "2026-04-14T10:00:00.000Z",
+            "title": "Garten", "objective": "Ernten", "state": "active", "nextRunAt": "2026-04-14T10:00:00.000Z",
+            "cadence": {"kind": "interval", "everyMinutes": 60}, "iterations": []}', 'web-1'
+        FROM generate_series(1, 1000) AS i"#,
+    )
+    .bind(round)
+    .execute(&db.admin)
+    .await
+    .unwrap();
+    // As the server does by itself after so many rows.
+    db.admin.execute("ANALYZE sync_changes").await.unwrap();
 }
 
 /// One claim from a backlog that the planner's statistics know nothing of, as after an outage. Bound: the

@@ -51,11 +51,14 @@ SELECT problem FROM own, LATERAL (VALUES
 
 /// Is everything there that the service needs? `Err` says what is not.
 pub async fn verify(store: &Store) -> Result<(), StoreError> {
-    // As the login itself: before the set-up there is no role to become.
-    let mut db = store.pool.acquire().await?;
+    // As the login itself: before the set-up there is no role to become. On a connection of its own, which
+    // says at once why there is none, and takes none from the missions.
+    let mut db = store.login.connect().await?;
     verify_access(&mut db).await?;
     let tables = "SELECT to_regclass('mana_ai.mission_schedule') IS NOT NULL";
-    if sqlx::query_scalar(tables).fetch_one(&mut *db).await? {
+    let complete: bool = sqlx::query_scalar(tables).fetch_one(&mut db).await?;
+    db.close().await?;
+    if complete {
         return Ok(());
     }
     Err(StoreError::NotSetUp("the table mana_ai.mission_schedule is missing".into()))

@@ -19,8 +19,9 @@ use sqlx::{PgPool, PgTransaction};
 
 /// How long a caller waits for a connection before the database counts as gone.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bounded waits, so that no lock and no lost peer can hold a transaction for ever.
-const BEGIN: &str = "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL lock_timeout = '5s'; \
+/// Bounded waits, so that no lock and no lost peer can hold a transaction for ever. Without compiling
+/// queries: ours are short, and after a burst the planner takes them for long ones.
+const BEGIN: &str = "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s'; \
     SET LOCAL statement_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = '60s'";
 
 /// Why the database did not do as asked.
@@ -88,6 +89,8 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            // `begin_with` finds a dead connection as well, without a round trip for each living one.
+            .test_before_acquire(false)
             .connect_lazy_with(login.clone());
         Ok(Self { pool, login })
     }
@@ -95,13 +98,31 @@ impl Store {
     /// A transaction that belongs to no user: it sees the schedule and the view, and nothing of
     /// `sync_changes`.
     pub async fn begin(&self) -> Result<PgTransaction<'static>, StoreError> {
-        Ok(self.pool.begin_with(BEGIN).await?)
+        self.begin_with(BEGIN).await
+    }
+
+    /// A connection that died in the pool, as all do when the server restarts, shows it at BEGIN, which can
+    /// be repeated: at the latest on a new connection.
+    async fn begin_with(&self, begin: &'static str) -> Result<PgTransaction<'static>, StoreError> {
+        for _ in 0..self.pool.options().get_max_connections() {
+            match self.pool.begin_with(begin).await {
+                Err(error) if is_dead_connection(&error) => tracing::debug!(%error, "connection dropped"),
+                result => return Ok(result?),
+            }
+        }
+        Ok(self.pool.begin_with(begin).await?)
     }
 
     /// Ends all connections.
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Broken, or ended by the server's shutdown (class 57P).
+fn is_dead_connection(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(error, sqlx::Error::Io(_)) || code.is_some_and(|code| code.starts_with("57P"))
 }
 
 /// The only door to a user's rows: a transaction in which row security shows that user's, and lets

@@ -69,10 +69,10 @@ pub async fn refresh(store: &Store, overlap: Duration, whole: bool) -> Result<Re
 /// A whole fold takes as long as the log is long, and sorts it: in memory that takes half the time. Who
 /// empties the schedule waits for us, so that the cursor is not set after that.
 async fn begin_long(store: &Store) -> Result<PgTransaction<'static>, StoreError> {
-    let begin = "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL lock_timeout = '5s'; SET LOCAL work_mem = '64MB';
+    let begin = "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s'; SET LOCAL work_mem = '64MB';
         SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
         LOCK TABLE mana_ai.mission_schedule IN ROW EXCLUSIVE MODE";
-    Ok(store.pool.begin_with(begin).await?)
+    store.begin_with(begin).await
 }
 
 /// Folds every mission with a row newer than `since`. One query, read as it comes: rows arrive by

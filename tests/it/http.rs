@@ -94,7 +94,7 @@ async fn ready_without_a_database() {
     let response = soon(client.get(format!("{base}/ready")).send()).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     let body = response.text().await.unwrap();
-    assert!(body.contains("database: no answer within 3 s"), "{body}");
+    assert!(body.contains("database: ") && body.contains("refused"), "{body}");
     let response = soon(client.get(format!("{base}/health")).send()).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK, "the service is up");
 }

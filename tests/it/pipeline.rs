@@ -251,3 +251,16 @@ async fn many_missions_of_many_users() {
         world.db.count("SELECT count(DISTINCT user_id) FROM sync_changes WHERE client_id = 'mana-ai-runner'");
     assert_eq!(owners.await, 10);
 }
+
+/// All connections are cut, as when the server restarts: the next tick does not even notice.
+#[tokio::test]
+async fn cut_connections_are_replaced() {
+    let world = World::new().await;
+    world.tick().await;
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'mana-ai'";
+    assert!(world.db.count(cut).await > 0);
+    world.device("alice").create_mission("m1", due_mission()).await.unwrap();
+    let stats = world.tick().await;
+    assert_eq!((stats.plans_written_back, stats.errors.len()), (1, 0), "{stats:?}");
+}
