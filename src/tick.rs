@@ -181,6 +181,9 @@ impl Runner {
         match refresh(store, self.settings.refresh_overlap, whole).await {
             Ok(refreshed) => {
                 self.reconciled.fetch_or(refreshed.whole, Ordering::Relaxed);
+                if refreshed.whole {
+                    tracing::info!(mended = refreshed.changed, "schedule compared with the whole log");
+                }
                 stats.count_unreadable(refreshed.unreadable);
             }
             // What is scheduled already can be planned all the same: each claim is folded afresh.

@@ -55,7 +55,7 @@ impl Drop for Service {
     }
 }
 
-/// 6. From the start of the process to the first 200 of `/health`. Bound: a process that only prints
+/// Figure 6: From the start of the process to the first 200 of `/health`. Bound: a process that only prints
 /// its version.
 pub async fn start_to_health(server: &Server) -> Row {
     let db = BenchDb::empty(server, "start").await;
@@ -88,7 +88,7 @@ fn version_after() -> f64 {
     began.elapsed().as_secs_f64() * 1000.0
 }
 
-/// 5. At rest, after a rebuild of the whole log, after a thousand plans.
+/// Figure 5: At rest, after a rebuild of the whole log, after a thousand plans.
 pub async fn memory(db: &BenchDb) -> Vec<Row> {
     let llm = StandIn::start(Behaviour::Late(Duration::from_millis(200))).await.unwrap();
     let service = Service::start(&db.url, llm.url(), false);

@@ -17,7 +17,7 @@ use crate::row;
 const OVERLAP: Duration = Duration::from_secs(600);
 const NOBODY: &str = "http://127.0.0.1:1";
 
-/// 1. A tick that finds nothing new and nothing due. Bound: asking once what is new.
+/// Figure 1: A tick that finds nothing new and nothing due. Bound: asking once what is new.
 pub async fn idle(db: &BenchDb, size: u64) -> (Row, f64) {
     let runner = db.runner(NOBODY);
     assert!(runner.tick(true).await.errors.is_empty());
@@ -42,7 +42,7 @@ pub async fn idle(db: &BenchDb, size: u64) -> (Row, f64) {
     )
 }
 
-/// 2. A tick after a hundred missions changed. Bound: reading all rows of those missions.
+/// Figure 2: A tick after a hundred missions changed. Bound: reading all rows of those missions.
 pub async fn hundred_new_rows(db: &BenchDb) -> Row {
     let runner = db.runner(NOBODY);
     runner.tick(true).await;
@@ -66,7 +66,7 @@ pub async fn hundred_new_rows(db: &BenchDb) -> Row {
     row("tick with 100 changed missions at 1 M", times[5], bare, "ms", "reading their rows", "")
 }
 
-/// 3. The schedule from nothing. Bound: reading the view once.
+/// Figure 3: The schedule from nothing. Bound: reading the view once.
 pub async fn rebuild(db: &BenchDb) -> Row {
     let ours = median_ms(3, || async {
         db.admin.execute("TRUNCATE mana_ai.mission_schedule").await.unwrap();
@@ -82,7 +82,7 @@ pub async fn rebuild(db: &BenchDb) -> Row {
     row("rebuild, 1 M changes, 100 k missions", ours, bare, "ms", "bare read of the view", "≤ 2 ×")
 }
 
-/// 4. A thousand due missions of five hundred users, after a first thousand that warmed up connections and
+/// Figure 4: A thousand due missions of five hundred users, after a first thousand that warmed up connections and
 /// statements. Bound: calls / concurrency × latency.
 pub async fn thousand_due(server: &Server) -> Row {
     let db = BenchDb::empty(server, "due").await;
@@ -166,7 +166,7 @@ pub async fn backlog(server: &Server) -> Row {
     )
 }
 
-/// 7. A mission that has come to a thousand iterations, one row each. Bound: reading those rows.
+/// Figure 7: A mission that has come to a thousand iterations, one row each. Bound: reading those rows.
 pub async fn thousand_iterations(server: &Server) -> Row {
     let db = BenchDb::empty(server, "iterations").await;
     let llm = StandIn::start(Behaviour::Plan).await.unwrap();

@@ -201,6 +201,26 @@ async fn five_processes_and_five_hundred_missions() {
     assert_eq!(world.llm.requests().len(), 500, "one call each");
 }
 
+/// The schedule is emptied again and again while three replicas work: it is derived, nothing is lost.
+#[tokio::test]
+async fn truncated_under_load() {
+    let world = World::new().await;
+    world.llm.behave(Behaviour::Late(Duration::from_millis(50)));
+    for mission in 0..120 {
+        world.device("alice").create_mission(&format!("m{mission}"), due_mission()).await.unwrap();
+    }
+    let replicas =
+        [replica(&world), replica(&world), replica(&world)].map(|command| Serving::spawn(command).0);
+    for round in 1..=5 {
+        soon(world.llm.arrived(round * 20)).await;
+        world.db.admin.execute("TRUNCATE mana_ai.mission_schedule").await.unwrap();
+    }
+    until_planned(&world, 120).await;
+    drop(replicas);
+    until_alone(&world).await;
+    check_once_each(&world, 120).await;
+}
+
 async fn until_planned(world: &World, missions: i64) {
     let planned = "SELECT count(DISTINCT record_id) FROM sync_changes WHERE client_id = 'mana-ai-runner'";
     let all = async { while world.db.count(planned).await < missions {} };
@@ -281,6 +301,9 @@ async fn two_hundred_random_kills() {
             device.create_mission(&format!("m{kill}-{mission}"), due_mission()).await.unwrap();
         }
         tokio::time::sleep(Duration::from_millis(up_to(250))).await;
+        if kill % 20 == 0 {
+            world.db.admin.execute("TRUNCATE mana_ai.mission_schedule").await.unwrap();
+        }
         let victim = usize::try_from(up_to(3)).unwrap();
         replicas[victim] = spawn();
     }

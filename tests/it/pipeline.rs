@@ -5,7 +5,7 @@ use mana_ai::demo::llm::Behaviour;
 use mana_ai::domain::time::iso;
 use serde_json::{Value, json};
 
-use crate::support::{KEY, World, due_mission, mission, now, with};
+use crate::support::{KEY, World, due_mission, mission, now, soon, with};
 
 #[tokio::test]
 async fn a_due_mission_becomes_one_row() {
@@ -235,21 +235,42 @@ async fn backticks_in_a_string_are_no_fence() {
     }
 }
 
+/// No connection is held during a call: two are enough for sixty-four missions at once.
 #[tokio::test]
-async fn many_missions_of_many_users() {
-    let world = World::with(&[("TICK_CONCURRENCY", "16"), ("DATABASE_POOL_SIZE", "2")]).await;
-    for user in 0..10 {
+async fn many_missions_of_many_users_on_two_connections() {
+    let world = World::with(&[("TICK_CONCURRENCY", "64"), ("DATABASE_POOL_SIZE", "2")]).await;
+    for user in 0..50 {
         let device = world.device(&format!("user-{user}"));
-        for mission in 0..3 {
+        for mission in 0..2 {
             // The same record ids for each user: they are different missions.
             device.create_mission(&format!("m{mission}"), due_mission()).await.unwrap();
         }
     }
-    let stats = world.tick().await;
-    assert_eq!((stats.due_mission_count, stats.plans_written_back), (30, 30), "{stats:?}");
+    world.llm.behave(Behaviour::Hold);
+    let tick = world.tick_in_background();
+    soon(world.llm.arrived(64)).await;
+    world.llm.behave(Behaviour::Plan);
+    let stats = soon(tick).await.unwrap();
+    assert_eq!((stats.due_mission_count, stats.plans_written_back), (100, 100), "{stats:?}");
     let owners =
         world.db.count("SELECT count(DISTINCT user_id) FROM sync_changes WHERE client_id = 'mana-ai-runner'");
-    assert_eq!(owners.await, 10);
+    assert_eq!(owners.await, 50);
+}
+
+/// Two hundred older missions of one user do not keep another's one waiting.
+#[tokio::test]
+async fn a_crowd_of_one_user_delays_nobody() {
+    let world = World::with(&[("TICK_CONCURRENCY", "4")]).await;
+    for mission_number in 0..200 {
+        let data = mission(now() - 3.hours());
+        world.device("greedy").create_mission(&format!("m{mission_number}"), data).await.unwrap();
+    }
+    let data = with(due_mission(), json!({ "title": "Bescheiden" }));
+    world.device("modest").create_mission("one", data).await.unwrap();
+    assert_eq!(world.tick().await.plans_written_back, 201);
+    let prompts = world.llm.requests();
+    let turn = prompts.iter().position(|request| request.body.to_string().contains("Bescheiden")).unwrap();
+    assert!(turn < 6, "it came as number {turn}");
 }
 
 /// All connections are cut, as when the server restarts: the next tick does not even notice.

@@ -55,7 +55,7 @@ async fn relay(mut client: TcpStream, mut server: TcpStream, armed: Arc<AtomicBo
                 let commit = sent.windows(7).any(|bytes| bytes == b"COMMIT\0");
                 if commit && armed.swap(false, Ordering::SeqCst) {
                     // The server answers once it is done; nobody hears it.
-                    server.read(&mut down).await?;
+                    server.readable().await?;
                     return Ok(());
                 }
             }
