@@ -16,7 +16,9 @@ CREATE TABLE mana_ai.mission_schedule (
     CHECK (next_run_at IS NULL OR unreadable IS NULL),
     CHECK ((lease_token IS NULL) = (lease_until IS NULL))
 );
-CREATE INDEX mission_schedule_due ON mana_ai.mission_schedule (next_run_at) WHERE next_run_at IS NOT NULL;
+-- Without the missions that wait for a new row: abandoned ones stay due for ever.
+CREATE INDEX mission_schedule_due ON mana_ai.mission_schedule (next_run_at)
+    WHERE next_run_at IS NOT NULL AND not_before < 'infinity';
 CREATE INDEX mission_schedule_leased ON mana_ai.mission_schedule (user_id) WHERE lease_until IS NOT NULL;
 
 -- How far the log has been folded into the schedule. At most one row.
@@ -26,10 +28,12 @@ CREATE TABLE mana_ai.refresh_cursor (
     reconciled_at timestamptz NOT NULL  -- when the whole log last was
 );
 
--- An empty schedule knows nothing, so a cursor beside it would be a lie.
+-- A schedule that somebody emptied knows nothing, so a cursor beside it would be a lie. One that the refresh
+-- emptied, mission by mission, knows that nothing is scheduled.
 CREATE FUNCTION mana_ai.forget_cursor() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM mana_ai.mission_schedule) THEN
+    IF current_setting('mana_ai.refreshing', true) IS DISTINCT FROM 'on'
+        AND NOT EXISTS (SELECT FROM mana_ai.mission_schedule) THEN
         DELETE FROM mana_ai.refresh_cursor;
     END IF;
     RETURN NULL;

@@ -47,6 +47,11 @@ pub enum Outcome {
     },
     /// A plan was made and thrown away, because of what happened during the call.
     Outdated(String),
+    /// The lease was no longer ours, so nothing was written.
+    LeaseLost {
+        /// Was there a plan already?
+        planned: bool,
+    },
     /// No plan was made, for this reason.
     Skipped(String),
 }
@@ -66,8 +71,6 @@ pub enum AttemptError {
     #[error("plan not written: {0}")]
     WriteBack(Box<AttemptError>),
 }
-
-const LEASE_LOST: &str = "the lease is no longer ours";
 
 /// What the log says of a claimed mission at this moment.
 enum Finding {
@@ -114,7 +117,7 @@ impl Worker {
         let _ends_renewal = done.drop_guard();
         let completion = tokio::select! {
             completion = self.llm.complete(&messages) => completion?,
-            _ = &mut renewal => return Ok(Outcome::Skipped(LEASE_LOST.into())),
+            _ = &mut renewal => return Ok(Outcome::LeaseLost { planned: false }),
         };
         tracing::debug!(
             mission_id = claimed.mission_id,
@@ -196,7 +199,7 @@ impl Worker {
         let change =
             NewChange::append(&mission.iterations, &iteration, next, timestamp).map_err(StoreError::from)?;
         if !write_back(&mut tx, claimed, &change, next, change_count + 1).await? {
-            return Ok(Outcome::Outdated(LEASE_LOST.into()));
+            return Ok(Outcome::LeaseLost { planned: true });
         }
         if !is_last_word(&mut tx, &claimed.mission_id, change_count + 1).await? {
             return Err(StoreError::Busy.into());

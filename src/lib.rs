@@ -17,8 +17,8 @@
 //! 4. [`attempt`] does one claimed mission with these, [`tick`] all that are due, with [`stats`].
 //! 5. [`http`] and [`service`] make it a process, [`config`] tells it how, [`inspect`] explains a mission.
 //!
-//! A layer imports only itself and the layers above it in this list, but for `planner::llm`, which takes its
-//! HTTP client from [`client`]. The stages are types, `ClaimedMission → Messages → Plan →
+//! A layer imports itself and the layers above it in this list; [`client`] and [`config`] serve them all. The
+//! stages are types, `ClaimedMission → Messages → Plan →
 //! Iteration → NewChange`, and only the last can be inserted.
 
 pub mod attempt;

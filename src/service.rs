@@ -49,7 +49,6 @@ pub fn runner(config: &Config, stop: CancellationToken) -> Result<(Store, Arc<Ru
         concurrency: config.concurrency,
         per_user: config.user_concurrency,
         refresh_overlap: config.refresh_overlap,
-        claim_for: config.tick_interval,
         migrate: config.migrate_on_start,
     };
     Ok((store, Arc::new(Runner::new(worker, settings, stop))))

@@ -22,6 +22,9 @@ pub struct TickStats {
     pub plans_written_back: usize,
     /// Answers that were no usable plan.
     pub parse_failures: usize,
+    /// Missions whose lease went before their plan was written: refused, nothing is written. In the log only.
+    #[serde(skip)]
+    pub leases_lost: usize,
     /// One line each; a mission's starts with `mission <id>: `.
     pub errors: Vec<String>,
 }
@@ -46,6 +49,10 @@ impl TickStats {
                 self.plans_written_back += 1;
             }
             Ok((_, Ok(Outcome::Outdated(_)))) => self.plans_produced += 1,
+            Ok((_, Ok(Outcome::LeaseLost { planned }))) => {
+                self.leases_lost += 1;
+                self.plans_produced += usize::from(planned);
+            }
             Ok((_, Ok(Outcome::Skipped(_)))) => {}
             Ok((mission_id, Err(error))) => {
                 self.plans_produced += usize::from(matches!(error, AttemptError::WriteBack(_)));

@@ -28,8 +28,6 @@ pub struct RunnerSettings {
     pub per_user: u32,
     /// How long a transaction may stay open and still be seen by a refresh.
     pub refresh_overlap: Duration,
-    /// A tick claims for so long, then leaves the rest to the next, which sees what is new.
-    pub claim_for: Duration,
     /// Set the database up if it is not, or only check?
     pub migrate: bool,
 }
@@ -44,7 +42,6 @@ pub struct Runner {
     asking: Mutex<()>,
     prepared: OnceCell<()>,
     reconciled: AtomicBool,
-    left_over: AtomicBool,
     stop: CancellationToken,
 }
 
@@ -75,7 +72,6 @@ impl Runner {
             asking: Mutex::new(()),
             prepared: OnceCell::new(),
             reconciled: AtomicBool::new(false),
-            left_over: AtomicBool::new(false),
             stop,
         }
     }
@@ -95,20 +91,28 @@ impl Runner {
         tokio::time::timeout(READY_TIMEOUT, ask).await.unwrap_or(Err(StoreError::NoAnswer(READY_TIMEOUT)))
     }
 
-    /// A tick now. If one is running: after it where `wait`, else none.
+    /// A tick now, until nothing is due any more. If one is running: after it where `wait`, else none.
     pub async fn tick(&self, wait: bool) -> TickStats {
+        self.take_turn(wait, None).await.0
+    }
+
+    /// Also says whether the time to claim was over before everything was claimed.
+    async fn take_turn(&self, wait: bool, claim_for: Option<Duration>) -> (TickStats, bool) {
         let turn = if wait { Ok(self.turn.lock().await) } else { self.turn.try_lock() };
         let Ok(_turn) = turn else {
             #[expect(clippy::disallowed_methods, reason = "a skipped tick asks no database")]
             let scanned_at = iso(Timestamp::now());
-            return TickStats { scanned_at, errors: vec![OVERLAP_SKIPPED.into()], ..TickStats::default() };
+            let skipped =
+                TickStats { scanned_at, errors: vec![OVERLAP_SKIPPED.into()], ..TickStats::default() };
+            return (skipped, false);
         };
         let _running = Running::begin(&self.running);
-        self.pass().await
+        self.pass(claim_for).await
     }
 
     /// Ticks at once and then every `interval`, until `stop`. A tick that overruns swallows the ones
-    /// that it overlaps.
+    /// that it overlaps. After claiming for an `interval` it leaves the rest to the next, which begins at
+    /// once and sees what is new: one user's thousand missions must not keep another's out for hours.
     pub async fn run_every(&self, interval: Duration) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -117,8 +121,8 @@ impl Runner {
                 () = self.stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            self.tick(false).await;
-            if self.left_over.load(Ordering::Relaxed) {
+            let (_, more_is_due) = self.take_turn(false, Some(interval)).await;
+            if more_is_due {
                 ticks.reset_immediately();
             }
         }
@@ -154,11 +158,12 @@ impl Runner {
         self.prepared.get_or_try_init(prepare).await.copied()
     }
 
-    async fn pass(&self) -> TickStats {
+    async fn pass(&self, claim_for: Option<Duration>) -> (TickStats, bool) {
         let began = Instant::now();
         #[expect(clippy::disallowed_methods, reason = "stands in until the database has told its time")]
         let mut stats = TickStats { scanned_at: iso(Timestamp::now()), ..TickStats::default() };
-        if let Err(error) = self.work(&mut stats).await {
+        let worked = self.work(claim_for, &mut stats).await;
+        if let Err(error) = &worked {
             tracing::error!(%error, "tick broken off");
             stats.errors.push(error.to_string());
         }
@@ -167,20 +172,24 @@ impl Runner {
             produced = stats.plans_produced,
             written = stats.plans_written_back,
             parse_failures = stats.parse_failures,
+            leases_lost = stats.leases_lost,
             errors = stats.errors.len(),
             elapsed_ms = began.elapsed().as_millis(),
             "tick"
         );
-        stats
+        (stats, worked.unwrap_or(false))
     }
 
-    async fn work(&self, stats: &mut TickStats) -> Result<(), StoreError> {
+    async fn work(&self, claim_for: Option<Duration>, stats: &mut TickStats) -> Result<bool, StoreError> {
         self.prepare().await?;
         let store = &self.worker.store;
         let whole = !self.reconciled.load(Ordering::Relaxed);
         match refresh(store, self.settings.refresh_overlap, whole).await {
             Ok(refreshed) => {
                 self.reconciled.fetch_or(refreshed.whole, Ordering::Relaxed);
+                if refreshed.elsewhere {
+                    tracing::info!("another replica refreshes the schedule, this tick takes it as it is");
+                }
                 if refreshed.whole {
                     tracing::info!(mended = refreshed.changed, "schedule compared with the whole log");
                 }
@@ -194,18 +203,23 @@ impl Runner {
         }
         let due_at = store::now(&mut store.begin().await?).await?;
         stats.scanned_at = iso(due_at);
-        self.plan_all(due_at, stats).await
+        self.plan_all(due_at, claim_for, stats).await
     }
 
     /// Keeps `concurrency` missions at work until none is left that was due at `due_at`, or the time to
-    /// claim is over: one user's thousand missions must not keep another's out for hours.
-    async fn plan_all(&self, due_at: Timestamp, stats: &mut TickStats) -> Result<(), StoreError> {
+    /// claim is over: then `true`.
+    async fn plan_all(
+        &self,
+        due_at: Timestamp,
+        claim_for: Option<Duration>,
+        stats: &mut TickStats,
+    ) -> Result<bool, StoreError> {
         let mut attempts = JoinSet::new();
         let mut broken = Ok(());
         let began = Instant::now();
         loop {
             let free = self.settings.concurrency - attempts.len();
-            let in_time = began.elapsed() < self.settings.claim_for;
+            let in_time = claim_for.is_none_or(|claim_for| began.elapsed() < claim_for);
             if free > 0 && in_time && broken.is_ok() && !self.stop.is_cancelled() {
                 match self.claim(due_at, free).await {
                     // More may be due of users who were not among the oldest.
@@ -220,8 +234,7 @@ impl Runner {
                 }
             }
             let Some(attempt) = attempts.join_next().await else {
-                self.left_over.store(!in_time, Ordering::Relaxed);
-                return broken;
+                return broken.map(|()| !in_time);
             };
             stats.count(attempt);
             while let Some(attempt) = attempts.try_join_next() {
@@ -260,6 +273,9 @@ fn log(claimed: &ClaimedMission, result: &Result<Outcome, AttemptError>, elapsed
         }
         Ok(Outcome::Outdated(reason)) => {
             tracing::info!(mission_id, user_id, %slot, reason, elapsed_ms, "plan thrown away");
+        }
+        Ok(Outcome::LeaseLost { planned }) => {
+            tracing::warn!(mission_id, user_id, %slot, planned, elapsed_ms, "lease lost, nothing written");
         }
         Ok(Outcome::Skipped(reason)) => {
             tracing::info!(mission_id, user_id, %slot, reason, elapsed_ms, "not planned");

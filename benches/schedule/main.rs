@@ -45,6 +45,7 @@ async fn main() {
         if size == SIZES[SIZES.len() - 1] {
             report.row(ticks::hundred_new_rows(&db).await);
             report.row(ticks::rebuild(&db).await);
+            report.row(ticks::reconcile(&db).await);
             report.rows(process::memory(&db).await);
         }
         db.drop(&server).await;

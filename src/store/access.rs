@@ -76,6 +76,8 @@ async fn verify_access(db: &mut PgConnection) -> Result<(), StoreError> {
 /// Sets up whatever is missing, but for the index. May be repeated, also twice at once.
 pub async fn migrate(store: &Store) -> Result<(), StoreError> {
     let mut db = store.login.connect().await?;
+    // "already exists, skipping" is what a repetition should find, and no news for a log.
+    db.execute("SET client_min_messages = warning").await?;
     for attempt in 1.. {
         match migrate_on(&mut db).await {
             Err(StoreError::Database(error)) if attempt < TRIES && is_conflict(&error) => {

@@ -39,10 +39,12 @@ GRANT SELECT ON sync_changes TO mana_ai_reader;
 DROP POLICY IF EXISTS mana_ai_schedule ON sync_changes;
 CREATE POLICY mana_ai_schedule ON sync_changes FOR SELECT TO mana_ai_reader
     USING (app_id = 'ai' AND table_name = 'aiMissions');
--- Joins with AND: also of the user that is set, the service sees and writes missions alone.
+-- Joins with AND: also of the user that is set, the service sees and writes missions alone. A policy TO a
+-- role binds its members too, and the login may be mana-sync's own: hence the question who it is now.
 DROP POLICY IF EXISTS mana_ai_missions_only ON sync_changes;
 CREATE POLICY mana_ai_missions_only ON sync_changes AS RESTRICTIVE TO mana_ai
-    USING (app_id = 'ai' AND table_name = 'aiMissions') WITH CHECK (app_id = 'ai' AND table_name = 'aiMissions');
+    USING (current_user <> 'mana_ai' OR (app_id = 'ai' AND table_name = 'aiMissions'))
+    WITH CHECK (current_user <> 'mana_ai' OR (app_id = 'ai' AND table_name = 'aiMissions'));
 
 -- Of a mission only what decides when it is due. The arrays hold, in this order: state, nextRunAt,
 -- deletedAt, createdAt, updatedAt; SQL's NULL for a field that a row does not have. Arrays of plain

@@ -8,8 +8,8 @@ use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTime;
 use serde_json::value::RawValue;
-use sqlx::PgTransaction;
 use sqlx::types::Json;
+use sqlx::{Executor as _, PgTransaction};
 use uuid::Uuid;
 
 use super::changes::{apply, change_row};
@@ -33,6 +33,8 @@ pub struct Refreshed {
     pub unreadable: Vec<(String, String)>,
     /// Was the whole log folded?
     pub whole: bool,
+    /// Another replica was at it, so nothing was done.
+    pub elsewhere: bool,
 }
 
 /// Brings the schedule up to the log. `overlap` is how long a transaction may stay open and still be
@@ -42,16 +44,19 @@ pub async fn refresh(store: &Store, overlap: Duration, whole: bool) -> Result<Re
     let mut reader = begin_long(store).await?;
     let lock = "SELECT pg_try_advisory_xact_lock(hashtextextended('mana_ai.refresh', 0))";
     if !sqlx::query_scalar(lock).fetch_one(&mut *reader).await? {
-        return Ok(Refreshed::default());
+        return Ok(Refreshed { elsewhere: true, ..Refreshed::default() });
     }
     // Before the first row is read: what becomes visible while we read belongs to the next refresh.
     let (now, refreshed_at, reconciled_at): (SqlTime, Option<SqlTime>, Option<SqlTime>) = sqlx::query_as(
-        "SELECT clock_timestamp(), refreshed_at, reconciled_at
-         FROM (VALUES (1)) AS one LEFT JOIN mana_ai.refresh_cursor ON true",
+        "SELECT clock_timestamp(), refreshed_at, reconciled_at FROM (VALUES (1)) AS one
+         LEFT JOIN mana_ai.refresh_cursor ON isfinite(reconciled_at)",
     )
     .fetch_one(&mut *reader)
     .await?;
     let now = now.to_jiff();
+    if refreshed_at.is_none() {
+        place_cursor(store).await?;
+    }
     let since = reconciled_at
         .filter(|reconciled_at| !whole && now < reconciled_at.to_jiff() + RECONCILE_EVERY)
         .and(refreshed_at)
@@ -66,12 +71,12 @@ pub async fn refresh(store: &Store, overlap: Duration, whole: bool) -> Result<Re
     Ok(refreshed)
 }
 
-/// A whole fold takes as long as the log is long, and sorts it: in memory that takes half the time. Who
-/// empties the schedule waits for us, so that the cursor is not set after that.
+/// A whole fold takes as long as the log is long, and sorts it: in memory that takes half the time. But a
+/// replica that is frozen or cut off in the middle must not keep the others from it.
 async fn begin_long(store: &Store) -> Result<PgTransaction<'static>, StoreError> {
-    let begin = "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s'; SET LOCAL work_mem = '64MB';
-        SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
-        LOCK TABLE mana_ai.mission_schedule IN ROW EXCLUSIVE MODE";
+    let begin = "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s';
+        SET LOCAL work_mem = '64MB'; SET LOCAL statement_timeout = 0; SET LOCAL tcp_user_timeout = '60s';
+        SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL mana_ai.refreshing = 'on'";
     store.begin_with(begin).await
 }
 
@@ -180,7 +185,7 @@ async fn write_batch(store: &Store, entries: Entries, refreshed: &mut Refreshed)
     if entries.is_empty() {
         return Ok(());
     }
-    let mut tx = store.begin().await?;
+    let mut tx = begin_long(store).await?;
     let (off, on): (Entries, Entries) = entries.into_iter().partition(|(_, slot, _)| *slot == Ok(None));
     refreshed.changed += remove(&mut tx, off).await?;
     let (mut users, mut missions, mut slots, mut reasons, mut counts) =
@@ -244,12 +249,23 @@ async fn drop_orphans(store: &Store) -> Result<u64, StoreError> {
     Ok(dropped)
 }
 
+/// Before the first fold, and committed at once: if somebody empties the schedule from now on, it is gone
+/// at the end, and the next refresh begins anew.
+async fn place_cursor(store: &Store) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    tx.execute(
+        "INSERT INTO mana_ai.refresh_cursor (refreshed_at, reconciled_at) VALUES ('-infinity', '-infinity')
+         ON CONFLICT DO NOTHING",
+    )
+    .await?;
+    Ok(tx.commit().await?)
+}
+
 async fn move_cursor(store: &Store, now: Timestamp, whole: bool) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
     sqlx::query(
-        "INSERT INTO mana_ai.refresh_cursor AS old (refreshed_at, reconciled_at) VALUES ($1, $1)
-         ON CONFLICT (singleton) DO UPDATE SET refreshed_at = $1,
-             reconciled_at = CASE WHEN $2 THEN $1 ELSE old.reconciled_at END",
+        "UPDATE mana_ai.refresh_cursor
+         SET refreshed_at = $1, reconciled_at = CASE WHEN $2 THEN $1 ELSE reconciled_at END",
     )
     .bind(sql_time(now))
     .bind(whole)

@@ -71,7 +71,7 @@ pub async fn claim(
              WHERE lease_until > clock_timestamp() GROUP BY user_id),
          oldest AS MATERIALIZED (
              SELECT user_id, mission_id, next_run_at FROM mana_ai.mission_schedule
-             WHERE next_run_at <= $1 AND not_before <= $1
+             WHERE next_run_at <= $1 AND not_before < 'infinity' AND not_before <= $1
                  AND (lease_until IS NULL OR lease_until <= clock_timestamp())
                  AND user_id <> ALL (ARRAY(SELECT user_id FROM in_flight WHERE missions >= $2))
              ORDER BY next_run_at LIMIT $5),
@@ -80,10 +80,14 @@ pub async fn claim(
                  + row_number() OVER (PARTITION BY user_id ORDER BY next_run_at, mission_id) AS turn
              FROM oldest LEFT JOIN in_flight USING (user_id)),
          mine AS MATERIALIZED (
-             SELECT s.user_id, s.mission_id FROM ranked JOIN mana_ai.mission_schedule AS s USING (user_id, mission_id)
-             WHERE turn <= $2 AND s.next_run_at <= $1 AND s.not_before <= $1
-                 AND (s.lease_until IS NULL OR s.lease_until <= clock_timestamp())
-             ORDER BY s.next_run_at, s.mission_id LIMIT $3 FOR UPDATE OF s SKIP LOCKED)
+             SELECT free.user_id, free.mission_id
+             FROM (SELECT user_id, mission_id FROM ranked WHERE turn <= $2 ORDER BY next_run_at, mission_id) AS allowed,
+                 LATERAL (SELECT user_id, mission_id FROM mana_ai.mission_schedule AS s
+                          WHERE (s.user_id, s.mission_id) = (allowed.user_id, allowed.mission_id)
+                              AND s.next_run_at <= $1 AND s.not_before <= $1
+                              AND (s.lease_until IS NULL OR s.lease_until <= clock_timestamp())
+                          FOR UPDATE SKIP LOCKED) AS free
+             LIMIT $3)
          UPDATE mana_ai.mission_schedule AS s
          SET lease_token = gen_random_uuid(), lease_until = clock_timestamp() + $4, attempts = attempts + 1
          FROM mine WHERE (s.user_id, s.mission_id) = (mine.user_id, mine.mission_id)

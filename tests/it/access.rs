@@ -74,6 +74,12 @@ async fn check_walls(store: &Store) {
     assert!(refused.to_string().contains("row-level security"), "{refused}");
 
     drop(mallory);
+    let mut alice = UserTx::begin(store, "alice").await.unwrap();
+    let task = "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, client_id)
+        VALUES ('todo', 'tasks', 't1', 'alice', 'insert', '{}', 'x')";
+    let refused = alice.execute(task).await.unwrap_err();
+    assert!(refused.to_string().contains("mana_ai_missions_only"), "missions alone: {refused}");
+    drop(alice);
 
     for forbidden in ["UPDATE sync_changes SET op = 'delete'", "DELETE FROM sync_changes"] {
         let mut alice = UserTx::begin(store, "alice").await.unwrap();
@@ -81,6 +87,20 @@ async fn check_walls(store: &Store) {
         let refused = alice.execute(forbidden).await.unwrap_err();
         assert!(refused.to_string().contains("permission denied"), "{forbidden}: {refused}");
     }
+}
+
+/// The login may be mana-sync's own: what it did before, it can do now, for every app.
+async fn mana_sync_goes_on(pool: &PgPool) {
+    let mut tx = pool.begin().await.unwrap();
+    tx.execute("SELECT set_config('app.current_user_id', 'alice', true)").await.unwrap();
+    tx.execute(
+        "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, client_id)
+         VALUES ('todo', 'tasks', 't1', 'alice', 'insert', '{}', 'web')",
+    )
+    .await
+    .unwrap();
+    let tasks = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM sync_changes WHERE app_id = 'todo'");
+    assert_eq!(tasks.fetch_one(&mut *tx).await.unwrap(), 1);
 }
 
 /// The whole way to the written row, with nothing but this login.
@@ -110,6 +130,7 @@ async fn walls_hold_for_a_plain_login() {
     World::device_on(&pool, &store, "alice").create_mission("m1", due_mission()).await.unwrap();
     check_walls(&store).await;
     check_tick(&db, &url).await;
+    mana_sync_goes_on(&pool).await;
     let as_reader = pool.execute("SET ROLE mana_ai_reader").await;
     assert!(as_reader.is_err(), "the login is not left in the role that sees all missions");
     store.close().await;

@@ -1,9 +1,11 @@
 //! The schedule follows the log, whatever arrives late, twice or out of order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 use mana_ai::demo::database::SYNC_CHANGES;
+use mana_ai::demo::llm::Behaviour;
 use mana_ai::domain::time::iso;
 use mana_ai::store::access;
 use mana_ai::store::refresh::refresh;
@@ -11,7 +13,7 @@ use mana_ai::store::schedule::{ClaimLimits, Retry, claim, release};
 use serde_json::json;
 use sqlx::{Executor, Row};
 
-use crate::support::{World, due_mission, mission, now, with};
+use crate::support::{World, due_mission, mission, now, soon, with};
 
 const OVERLAP: Duration = Duration::from_secs(600);
 
@@ -117,6 +119,37 @@ async fn an_emptied_schedule_is_built_anew() {
         let refreshed = refresh(&world.store, OVERLAP, false).await.unwrap();
         assert_eq!((refreshed.changed, refreshed.whole), (1, true), "{emptied}");
     }
+}
+
+/// That the last mission loses its slot is known, not forgotten: the next refresh is a small one.
+#[tokio::test]
+async fn a_schedule_that_ran_empty_is_not_built_anew() {
+    let world = World::new().await;
+    let device = world.device("alice");
+    device.create_mission("m1", mission(now() + 1.hour())).await.unwrap();
+    refresh(&world.store, OVERLAP, false).await.unwrap();
+    device.edit_mission("m1", json!({ "state": "paused" }), now()).await.unwrap();
+    assert_eq!(refresh(&world.store, OVERLAP, false).await.unwrap().changed, 1);
+    assert!(!refresh(&world.store, OVERLAP, false).await.unwrap().whole);
+}
+
+/// A tick of the loop leaves what it has no time for to the next, which begins at once.
+#[tokio::test]
+async fn the_loop_goes_on_until_nothing_is_due() {
+    let world = World::with(&[("TICK_CONCURRENCY", "1")]).await;
+    world.llm.behave(Behaviour::Late(Duration::from_millis(60)));
+    for mission in 0..6 {
+        world.device("alice").create_mission(&format!("m{mission}"), due_mission()).await.unwrap();
+    }
+    let runner = Arc::clone(&world.runner);
+    tokio::spawn(async move { runner.run_every(Duration::from_millis(100)).await });
+    soon(
+        world.db.until("SELECT count(*) FROM sync_changes WHERE client_id = 'mana-ai-runner'", |count| {
+            count == 6
+        }),
+    )
+    .await;
+    world.stop.cancel();
 }
 
 /// More missions than a batch, and rows that share a microsecond: their ids decide.
