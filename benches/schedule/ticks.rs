@@ -164,8 +164,9 @@ pub async fn backlog(server: &Server) -> Row {
     .await;
     let bare = median_ms(20, || async {
         let mut tx = db.store.begin().await.unwrap();
-        let sql = "SELECT * FROM mana_ai.mission_schedule WHERE next_run_at <= now() AND lease_until IS NULL
-            ORDER BY next_run_at LIMIT 1000";
+        let sql =
+            "SELECT * FROM mana_ai.mission_schedule WHERE next_run_at <= now() AND not_before < 'infinity'
+            AND lease_until IS NULL ORDER BY next_run_at LIMIT 1000";
         tx.fetch_all(sql).await.unwrap();
     })
     .await;

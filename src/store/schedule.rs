@@ -64,7 +64,8 @@ pub async fn claim(
     let missions = i64::try_from(limits.missions).unwrap_or(i64::MAX / 2 / CANDIDATES_PER_PLACE);
     let mut tx = store.begin().await?;
     // A mission that another replica claims at this moment is skipped, and where that has committed
-    // already, the conditions on it are checked anew on the row as it is now.
+    // already, the conditions on it are checked anew on the row as it is now. IS TRUE keeps them from the
+    // index of what is due: one row by its key is what is wanted, whatever the planner thinks is due.
     let claimed = sqlx::query_as(
         "WITH in_flight AS MATERIALIZED (
              SELECT user_id, count(*) AS missions FROM mana_ai.mission_schedule
@@ -84,8 +85,8 @@ pub async fn claim(
              FROM (SELECT user_id, mission_id FROM ranked WHERE turn <= $2 ORDER BY next_run_at, mission_id) AS allowed,
                  LATERAL (SELECT user_id, mission_id FROM mana_ai.mission_schedule AS s
                           WHERE (s.user_id, s.mission_id) = (allowed.user_id, allowed.mission_id)
-                              AND s.next_run_at <= $1 AND s.not_before <= $1
-                              AND (s.lease_until IS NULL OR s.lease_until <= clock_timestamp())
+                              AND (s.next_run_at <= $1 AND s.not_before <= $1
+                                   AND (s.lease_until IS NULL OR s.lease_until <= clock_timestamp())) IS TRUE
                           FOR UPDATE SKIP LOCKED) AS free
              LIMIT $3)
          UPDATE mana_ai.mission_schedule AS s
