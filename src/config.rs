@@ -182,9 +182,11 @@ impl<G: FnMut(&str) -> Option<String>> Reader<G> {
     }
 
     fn zone(&mut self, name: &str, default: &str) -> TimeZone {
-        let berlin = TimeZone::get(default).unwrap_or(TimeZone::UTC);
-        self.parsed(name, berlin, "a name of the IANA time zone database, such as Europe/Berlin", |value| {
-            TimeZone::get(value).ok()
+        let value = self.text(name, default);
+        TimeZone::get(value.trim()).unwrap_or_else(|_| {
+            let takes = "a name of the IANA time zone database, such as Europe/Berlin";
+            self.faults.push(format!("{name}={value} is not taken: it takes {takes}"));
+            TimeZone::UTC
         })
     }
 

@@ -19,6 +19,7 @@ use crate::store::{self, StoreError, access, refresh::refresh};
 const READY_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often we look whether the database is set up, until it is.
 const READY_POLL: Duration = Duration::from_secs(5);
+
 /// What a runner is told.
 #[derive(Debug, Clone)]
 pub struct RunnerSettings {
@@ -93,26 +94,24 @@ impl Runner {
 
     /// A tick now, until nothing is due any more. If one is running: after it where `wait`, else none.
     pub async fn tick(&self, wait: bool) -> TickStats {
-        self.take_turn(wait, None).await.0
+        self.take_turn(wait, None).await
     }
 
-    /// Also says whether the time to claim was over before everything was claimed.
-    async fn take_turn(&self, wait: bool, claim_for: Option<Duration>) -> (TickStats, bool) {
+    async fn take_turn(&self, wait: bool, claim_for: Option<Duration>) -> TickStats {
         let turn = if wait { Ok(self.turn.lock().await) } else { self.turn.try_lock() };
         let Ok(_turn) = turn else {
             #[expect(clippy::disallowed_methods, reason = "a skipped tick asks no database")]
             let scanned_at = iso(Timestamp::now());
-            let skipped =
-                TickStats { scanned_at, errors: vec![OVERLAP_SKIPPED.into()], ..TickStats::default() };
-            return (skipped, false);
+            return TickStats { scanned_at, errors: vec![OVERLAP_SKIPPED.into()], ..TickStats::default() };
         };
         let _running = Running::begin(&self.running);
         self.pass(claim_for).await
     }
 
     /// Ticks at once and then every `interval`, until `stop`. A tick that overruns swallows the ones
-    /// that it overlaps. After claiming for an `interval` it leaves the rest to the next, which begins at
-    /// once and sees what is new: one user's thousand missions must not keep another's out for hours.
+    /// that it overlaps but the first, which begins at once. After claiming for an `interval` it leaves the
+    /// rest to that one, which sees what is new: one user's thousand missions must not keep another's out
+    /// for hours.
     pub async fn run_every(&self, interval: Duration) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -121,10 +120,7 @@ impl Runner {
                 () = self.stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let (_, more_is_due) = self.take_turn(false, Some(interval)).await;
-            if more_is_due {
-                ticks.reset_immediately();
-            }
+            self.take_turn(false, Some(interval)).await;
         }
     }
 
@@ -158,12 +154,11 @@ impl Runner {
         self.prepared.get_or_try_init(prepare).await.copied()
     }
 
-    async fn pass(&self, claim_for: Option<Duration>) -> (TickStats, bool) {
+    async fn pass(&self, claim_for: Option<Duration>) -> TickStats {
         let began = Instant::now();
         #[expect(clippy::disallowed_methods, reason = "stands in until the database has told its time")]
         let mut stats = TickStats { scanned_at: iso(Timestamp::now()), ..TickStats::default() };
-        let worked = self.work(claim_for, &mut stats).await;
-        if let Err(error) = &worked {
+        if let Err(error) = self.work(claim_for, &mut stats).await {
             tracing::error!(%error, "tick broken off");
             stats.errors.push(error.to_string());
         }
@@ -177,10 +172,10 @@ impl Runner {
             elapsed_ms = began.elapsed().as_millis(),
             "tick"
         );
-        (stats, worked.unwrap_or(false))
+        stats
     }
 
-    async fn work(&self, claim_for: Option<Duration>, stats: &mut TickStats) -> Result<bool, StoreError> {
+    async fn work(&self, claim_for: Option<Duration>, stats: &mut TickStats) -> Result<(), StoreError> {
         self.prepare().await?;
         let store = &self.worker.store;
         let whole = !self.reconciled.load(Ordering::Relaxed);
@@ -207,13 +202,13 @@ impl Runner {
     }
 
     /// Keeps `concurrency` missions at work until none is left that was due at `due_at`, or the time to
-    /// claim is over: then `true`.
+    /// claim is over.
     async fn plan_all(
         &self,
         due_at: Timestamp,
         claim_for: Option<Duration>,
         stats: &mut TickStats,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(), StoreError> {
         let mut attempts = JoinSet::new();
         let mut broken = Ok(());
         let began = Instant::now();
@@ -233,9 +228,7 @@ impl Runner {
                     Err(error) => broken = Err(error),
                 }
             }
-            let Some(attempt) = attempts.join_next().await else {
-                return broken.map(|()| !in_time);
-            };
+            let Some(attempt) = attempts.join_next().await else { return broken };
             stats.count(attempt);
             while let Some(attempt) = attempts.try_join_next() {
                 stats.count(attempt);

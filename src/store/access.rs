@@ -141,8 +141,8 @@ pub fn access_sql(login: &str) -> String {
     format!("BEGIN;\nSET LOCAL mana_ai.login = '{login}';\n\n{ACCESS}\nCOMMIT;\n\n{INDEX}")
 }
 
-/// A login that may not make it is told once. One replica builds it; the others must not wait, for the build itself waits for every older
-/// transaction, theirs too.
+/// A login that may not make it is told once. One replica builds it; the others must not wait, for the
+/// build itself waits for every older transaction, theirs too.
 async fn ensure_index(db: &mut PgConnection) -> Result<(), StoreError> {
     let valid: Option<bool> = sqlx::query_scalar(
         "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('mana_ai_mission_changes')",

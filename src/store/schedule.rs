@@ -1,5 +1,5 @@
-//! Who works on what: claim a due mission under a lease, renew it, give it up without a plan. Due-ness and leases
-//! go by the database's clock, so replicas need not agree on the time.
+//! Who works on what: claim a due mission under a lease, renew it, give it up without a plan. Due-ness
+//! and leases go by the database's clock, so replicas need not agree on the time.
 
 use std::time::Duration;
 

@@ -133,23 +133,28 @@ async fn a_schedule_that_ran_empty_is_not_built_anew() {
     assert!(!refresh(&world.store, OVERLAP, false).await.unwrap().whole);
 }
 
-/// A tick of the loop leaves what it has no time for to the next, which begins at once.
+/// A tick of the loop leaves what it has no time for to the next, which begins at once and sees what came
+/// meanwhile.
 #[tokio::test]
-async fn the_loop_goes_on_until_nothing_is_due() {
+async fn a_long_tick_makes_way_for_what_is_new() {
+    const INTERVAL: Duration = Duration::from_millis(500);
     let world = World::with(&[("TICK_CONCURRENCY", "1")]).await;
-    world.llm.behave(Behaviour::Late(Duration::from_millis(60)));
-    for mission in 0..6 {
-        world.device("alice").create_mission(&format!("m{mission}"), due_mission()).await.unwrap();
+    for mission in 0..3 {
+        world.device("greedy").create_mission(&format!("m{mission}"), due_mission()).await.unwrap();
     }
+    world.llm.behave(Behaviour::Hold);
     let runner = Arc::clone(&world.runner);
-    tokio::spawn(async move { runner.run_every(Duration::from_millis(100)).await });
-    soon(
-        world.db.until("SELECT count(*) FROM sync_changes WHERE client_id = 'mana-ai-runner'", |count| {
-            count == 6
-        }),
-    )
-    .await;
+    tokio::spawn(async move { runner.run_every(INTERVAL).await });
+    soon(world.llm.arrived(1)).await;
+    let older = with(mission(now() - 1.hour()), json!({ "title": "Bescheiden" }));
+    world.device("modest").create_mission("one", older).await.unwrap();
+    // The first call takes longer than the tick may claim.
+    tokio::time::sleep(INTERVAL * 2).await;
+    world.llm.behave(Behaviour::Plan);
+    soon(world.llm.arrived(4)).await;
     world.stop.cancel();
+    let second = world.llm.requests()[1].body.to_string();
+    assert!(second.contains("Bescheiden"), "the new one comes before the rest of the old ones");
 }
 
 /// More missions than a batch, and rows that share a microsecond: their ids decide.
