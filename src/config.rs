@@ -45,6 +45,18 @@ pub struct Config {
     pub time_zone: TimeZone,
     /// `DRAIN_TIMEOUT_MS`: what running missions get after a stop signal.
     pub drain_timeout: Duration,
+    /// `MAX_ATTEMPTS` at a slot, before it counts as failed.
+    pub max_attempts: u32,
+    /// `RETRY_MIN_MS`: the shortest wait between two attempts.
+    pub retry_min: Duration,
+    /// `RETRY_MAX_MS`: the longest.
+    pub retry_max: Duration,
+    /// `BREAKER_FAILURES` of mana-llm in a row, after which it is not called for a while.
+    pub breaker_failures: u32,
+    /// `BREAKER_PAUSE_MS`: for so long.
+    pub breaker_pause: Duration,
+    /// `RUN_RETENTION_DAYS`: how long the ledger keeps an attempt.
+    pub run_retention: Duration,
 }
 
 /// Everything that is wrong with the environment, one line per variable.
@@ -53,6 +65,7 @@ pub struct Config {
 pub struct ConfigError(pub Vec<String>);
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+const DAY: Duration = Duration::from_millis(DAY_MS);
 
 impl Config {
     /// Reads the process's environment.
@@ -100,7 +113,17 @@ impl Config {
             refresh_overlap: read.ms("REFRESH_OVERLAP_MS", 600_000, 0..=DAY_MS),
             time_zone: read.zone("MANA_TIME_ZONE", "Europe/Berlin"),
             drain_timeout: read.ms("DRAIN_TIMEOUT_MS", 25_000, 0..=DAY_MS),
+            max_attempts: read.number("MAX_ATTEMPTS", 5, 1..=100, "attempts"),
+            retry_min: read.ms("RETRY_MIN_MS", 30_000, 0..=DAY_MS),
+            retry_max: read.ms("RETRY_MAX_MS", 1_800_000, 0..=DAY_MS),
+            breaker_failures: read.number("BREAKER_FAILURES", 5, 1..=1000, "failures in a row"),
+            breaker_pause: read.ms("BREAKER_PAUSE_MS", 30_000, 0..=DAY_MS),
+            run_retention: DAY * read.number("RUN_RETENTION_DAYS", 30, 1..=3650, "days"),
         };
+        if config.retry_max < config.retry_min {
+            let (min, max) = (config.retry_min.as_millis(), config.retry_max.as_millis());
+            read.faults.push(format!("RETRY_MAX_MS={max} is below RETRY_MIN_MS={min}"));
+        }
         if config.lease <= config.llm_timeout {
             let (lease, call) = (config.lease.as_millis(), config.llm_timeout.as_millis());
             read.faults.push(format!(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use mana_ai::config::{self, Config};
+use mana_ai::service::Stopped;
 use mana_ai::store::{Store, StoreError, access};
 use mana_ai::{inspect, service};
 use secrecy::ExposeSecret;
@@ -54,10 +55,26 @@ enum Command {
 /// The configuration is wrong: nothing was tried.
 const EXIT_CONFIG: u8 = 2;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let command = Cli::parse().command.unwrap_or(Command::Serve);
-    let done = match command {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&error.into()),
+    };
+    let done = runtime.block_on(run(command));
+    // What is stuck in the system, such as a name that nobody resolves, must not hold up the end.
+    runtime.shutdown_background();
+    done.unwrap_or_else(|failure| report(&failure))
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    // Not with `eprintln!`, which panics if nobody reads any more.
+    let _ = writeln!(std::io::stderr(), "mana-ai: {failure}");
+    if failure.is::<config::ConfigError>() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+}
+
+async fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
         Command::Serve => serve().await,
         Command::Tick => tick().await,
         Command::Migrate => migrate().await,
@@ -69,12 +86,7 @@ async fn main() -> ExitCode {
         Command::EmbeddedPostgres => {
             mana_ai::demo::postgres::serve().await.map(|()| ExitCode::SUCCESS).map_err(Failure::from)
         }
-    };
-    done.unwrap_or_else(|failure| {
-        // Not with `eprintln!`, which panics if nobody reads any more.
-        let _ = writeln!(std::io::stderr(), "mana-ai: {failure}");
-        if failure.is::<config::ConfigError>() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
-    })
+    }
 }
 
 /// Any error, on its way to the terminal.
@@ -85,8 +97,10 @@ async fn serve() -> Result<ExitCode, Failure> {
     log_to_stdout();
     let stop = stop_on_signal()?;
     let listener = service::listen(config.port).await?;
-    service::serve(config, listener, stop).await?;
-    Ok(ExitCode::SUCCESS)
+    Ok(match service::serve(config, listener, stop).await? {
+        Stopped::Clean => ExitCode::SUCCESS,
+        Stopped::CutOff => ExitCode::FAILURE,
+    })
 }
 
 async fn tick() -> Result<ExitCode, Failure> {
@@ -94,18 +108,16 @@ async fn tick() -> Result<ExitCode, Failure> {
     log_to_stderr();
     let stop = stop_on_signal()?;
     let (_, runner) = service::runner(&config, stop.clone())?;
+    let mut ticking = std::pin::pin!(runner.tick(true));
     let stats = tokio::select! {
-        stats = runner.tick(true) => stats,
-        () = deadline(stop, config.drain_timeout) => return Err("stopped before the tick was done".into()),
+        stats = &mut ticking => stats,
+        () = stop.cancelled() => match service::drain(ticking, &runner, config.drain_timeout).await {
+            (Some(stats), Stopped::Clean) => stats,
+            _ => return Err("stopped before the tick was done".into()),
+        },
     };
     println!("{}", serde_json::to_string_pretty(&stats)?);
     Ok(if stats.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Once it is told to stop, and what runs has had its time.
-async fn deadline(stop: CancellationToken, drain_timeout: Duration) {
-    stop.cancelled().await;
-    tokio::time::sleep(drain_timeout).await;
 }
 
 async fn migrate() -> Result<ExitCode, Failure> {

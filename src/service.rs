@@ -10,8 +10,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::attempt::Worker;
 use crate::config::Config;
+use crate::gate::Gate;
 use crate::http::{AppState, router};
+use crate::planner::breaker::BreakerSettings;
 use crate::planner::llm::LlmClient;
+use crate::planner::retry::RetryPolicy;
 use crate::store::{Store, StoreError, access};
 use crate::tick::{Runner, RunnerSettings};
 
@@ -43,15 +46,36 @@ pub fn runner(config: &Config, stop: CancellationToken) -> Result<(Store, Arc<Ru
         Store::new(config.database_url.expose_secret(), config.pool_size).map_err(StartError::Database)?;
     let key = config.service_key.clone();
     let llm = LlmClient::new(&config.llm_url, key, config.llm_model.clone(), config.llm_timeout)?;
-    let worker =
-        Worker { store: store.clone(), llm, default_zone: config.time_zone.clone(), lease: config.lease };
-    let settings = RunnerSettings {
+    let breaker = BreakerSettings { failures: config.breaker_failures, pause: config.breaker_pause };
+    let policy = RetryPolicy {
+        max_attempts: config.max_attempts,
+        shortest: config.retry_min,
+        longest: config.retry_max,
+    };
+    #[expect(clippy::disallowed_methods, reason = "who this process is begins here")]
+    let replica = uuid::Uuid::new_v4();
+    let worker = Worker {
+        store: store.clone(),
+        gate: Arc::new(Gate::new(llm, breaker)),
+        default_zone: config.time_zone.clone(),
+        lease: config.lease,
+        policy,
+        replica,
+        abandon: CancellationToken::new(),
+    };
+    Ok((store, Arc::new(Runner::new(worker, settings(config), stop))))
+}
+
+fn settings(config: &Config) -> RunnerSettings {
+    RunnerSettings {
         concurrency: config.concurrency,
         per_user: config.user_concurrency,
         refresh_overlap: config.refresh_overlap,
         migrate: config.migrate_on_start,
-    };
-    Ok((store, Arc::new(Runner::new(worker, settings, stop))))
+        run_retention: config.run_retention,
+        llm_timeout: config.llm_timeout,
+        interval: config.tick_enabled.then_some(config.tick_interval),
+    }
 }
 
 /// Binds `PORT` on all addresses.
@@ -60,9 +84,43 @@ pub async fn listen(port: u16) -> Result<TcpListener, StartError> {
     TcpListener::bind((everywhere, port)).await.map_err(|source| StartError::Listen { port, source })
 }
 
+/// How a stop went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// All that had begun was done.
+    Clean,
+    /// The time was over before that.
+    CutOff,
+}
+
+/// Of the time to drain this much is kept for giving leases back, so that the process is gone in time.
+const LAST_STEPS: Duration = Duration::from_secs(1);
+
+/// Waits for `work` as long as a stop may take. Shortly before that is over it drops the calls that are
+/// still in flight and gives their leases back. `None` where not even that ended in time, which a database
+/// that is gone can do: then the leases expire.
+pub async fn drain<T>(
+    work: impl Future<Output = T>,
+    runner: &Runner,
+    limit: Duration,
+) -> (Option<T>, Stopped) {
+    let last = (limit / 4).min(LAST_STEPS);
+    let mut work = std::pin::pin!(work);
+    if let Ok(done) = tokio::time::timeout(limit - last, &mut work).await {
+        return (Some(done), Stopped::Clean);
+    }
+    tracing::warn!("not everything was done in time, what still runs is dropped and given back");
+    runner.abandon();
+    (tokio::time::timeout(last, &mut work).await.ok(), Stopped::CutOff)
+}
+
 /// Serves on `listener` until `stop`, then gives what is running `DRAIN_TIMEOUT_MS`. What is not done by
-/// then is dropped: its lease expires, and another replica or the next start plans it.
-pub async fn serve(config: Config, listener: TcpListener, stop: CancellationToken) -> Result<(), StartError> {
+/// then is given back, and another replica or the next start plans it.
+pub async fn serve(
+    config: Config,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> Result<Stopped, StartError> {
     let (store, runner) = runner(&config, stop.clone())?;
     let tasks = TaskTracker::new();
     let state = AppState {
@@ -71,8 +129,14 @@ pub async fn serve(config: Config, listener: TcpListener, stop: CancellationToke
         tick_enabled: config.tick_enabled,
         ticks: tasks.clone(),
     };
+    runner.pulse().watch(|silent| {
+        tracing::error!(silent_s = silent.as_secs(), "the tick loop is dead, the process ends");
+        std::process::exit(1);
+    });
     let index_store = store.clone();
+    let ticking = Arc::clone(&runner);
     tasks.spawn(async move {
+        let runner = ticking;
         runner.until_prepared().await;
         if config.migrate_on_start {
             // Nothing waits for it: a long transaction of somebody else may hold it up for hours.
@@ -94,18 +158,18 @@ pub async fn serve(config: Config, listener: TcpListener, stop: CancellationToke
         // A stop ends the server too, and must not be taken for its failure: what runs would be lost.
         biased;
         () = stop.cancelled() => {}
-        ended = &mut server => return ended.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(StartError::Serve),
+        ended = &mut server => {
+            let ended = ended.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+            return ended.map_err(StartError::Serve).map(|()| Stopped::Clean);
+        }
     }
     tracing::info!(drain_ms = config.drain_timeout.as_millis(), "stopping, nothing new is begun");
     tasks.close();
-    let drained = async { tokio::join!(tasks.wait(), server) };
-    if tokio::time::timeout(config.drain_timeout, drained).await.is_err() {
-        tracing::warn!("not everything was done in time, the rest is dropped");
-    }
-    // A connection of a dropped mission may never come back.
-    let _ = tokio::time::timeout(Duration::from_secs(1), store.close()).await;
-    tracing::info!("stopped");
-    Ok(())
+    let all = async { tokio::join!(tasks.wait(), server) };
+    let (_, stopped) = drain(all, &runner, config.drain_timeout).await;
+    store.close();
+    tracing::info!(clean = stopped == Stopped::Clean, "stopped");
+    Ok(stopped)
 }
 
 async fn build_index(store: Store) {

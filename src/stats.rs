@@ -1,9 +1,11 @@
 //! What a tick did, as it is answered and printed.
 
+use jiff::Timestamp;
 use serde::Serialize;
-use tokio::task::JoinError;
 
-use crate::attempt::{AttemptError, Outcome};
+use crate::attempt::Report;
+use crate::domain::time::iso;
+use crate::store::runs::RunOutcome;
 
 /// In `errors` where a tick found another one running.
 pub const OVERLAP_SKIPPED: &str = "overlap-skipped";
@@ -25,14 +27,22 @@ pub struct TickStats {
     /// Missions whose lease went before their plan was written: refused, nothing is written. In the log only.
     #[serde(skip)]
     pub leases_lost: usize,
+    /// Missions that the database kept from their end.
+    #[serde(skip)]
+    put_off: usize,
+    /// What it said to the first of them.
+    #[serde(skip)]
+    database: Option<String>,
     /// One line each; a mission's starts with `mission <id>: `.
     pub errors: Vec<String>,
 }
 
-/// The end of an attempt's task: mission id and result.
-type Joined = Result<(String, Result<Outcome, AttemptError>), JoinError>;
-
 impl TickStats {
+    /// Of a tick that has done nothing yet.
+    pub(crate) fn at(scanned_at: Timestamp) -> Self {
+        Self { scanned_at: iso(scanned_at), ..Self::default() }
+    }
+
     /// Adds missions, with the reason, that turned out unreadable.
     pub(crate) fn count_unreadable(&mut self, missions: Vec<(String, String)>) {
         for (mission_id, reason) in missions {
@@ -42,25 +52,24 @@ impl TickStats {
     }
 
     /// Adds one attempt.
-    pub(crate) fn count(&mut self, attempt: Joined) {
-        match attempt {
-            Ok((_, Ok(Outcome::Written { .. }))) => {
-                self.plans_produced += 1;
-                self.plans_written_back += 1;
-            }
-            Ok((_, Ok(Outcome::Outdated(_)))) => self.plans_produced += 1,
-            Ok((_, Ok(Outcome::LeaseLost { planned }))) => {
-                self.leases_lost += 1;
-                self.plans_produced += usize::from(planned);
-            }
-            Ok((_, Ok(Outcome::Skipped(_)))) => {}
-            Ok((mission_id, Err(error))) => {
-                self.plans_produced += usize::from(matches!(error, AttemptError::WriteBack(_)));
-                self.parse_failures += usize::from(matches!(error, AttemptError::Plan(_)));
-                self.errors.push(format!("mission {mission_id}: {error}"));
-            }
-            // The panic itself is in the log; the lease of its mission expires.
-            Err(error) => self.errors.push(format!("an attempt ended early: {error}")),
+    pub(crate) fn count(&mut self, mission_id: &str, report: &Report) {
+        self.plans_produced += usize::from(report.planned);
+        self.plans_written_back += usize::from(report.outcome == RunOutcome::Planned);
+        self.parse_failures += usize::from(report.unusable);
+        self.leases_lost += usize::from(report.outcome == RunOutcome::LeaseLost);
+        let reason = report.reason.as_deref().unwrap_or_default();
+        if report.outcome == RunOutcome::Database {
+            self.put_off += 1;
+            self.database.get_or_insert_with(|| reason.to_owned());
+        } else if report.is_error() {
+            self.errors.push(format!("mission {mission_id}: {reason}"));
+        }
+    }
+
+    /// One line for all that the same database kept from their end.
+    pub(crate) fn sum_up(&mut self) {
+        if let Some(reason) = self.database.take() {
+            self.errors.push(format!("{} mission(s) put off: {reason}", self.put_off));
         }
     }
 }

@@ -57,7 +57,7 @@ impl BenchDb {
 
     pub async fn drop(self, server: &Server) {
         self.admin.close().await;
-        self.store.close().await;
+        self.store.close();
         server.drop_database(&self.name).await.unwrap();
     }
 

@@ -57,7 +57,7 @@ struct Stage {
     stand_in: StandIn,
     address: String,
     stop: CancellationToken,
-    service: tokio::task::JoinHandle<Result<(), service::StartError>>,
+    service: tokio::task::JoinHandle<Result<service::Stopped, service::StartError>>,
 }
 
 /// Runs it, and cleans up after it whether it went well or not.
@@ -93,7 +93,8 @@ impl Stage {
     async fn end(self) -> Result<(), DemoError> {
         self.stop.cancel();
         self.db.close().await;
-        Ok(self.service.await??)
+        self.service.await??;
+        Ok(())
     }
 }
 
@@ -144,7 +145,8 @@ async fn set_up(url: &str, args: &DemoArgs) -> Result<Stage, DemoError> {
     Ok(Stage { db, device, stand_in, address, stop, service })
 }
 
-type Started = (String, CancellationToken, tokio::task::JoinHandle<Result<(), service::StartError>>);
+type Started =
+    (String, CancellationToken, tokio::task::JoinHandle<Result<service::Stopped, service::StartError>>);
 
 async fn start_service(url: &str, llm_url: &str, model: &str) -> Result<Started, DemoError> {
     let config = Config::from_vars(|name| match name {

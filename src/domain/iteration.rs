@@ -72,6 +72,21 @@ pub struct Iteration {
     pub plan: Vec<PlanStep>,
 }
 
+impl Iteration {
+    /// The visible end of a slot that has no plan: `summary` tells its user what happened.
+    pub fn failed(id: String, started: Timestamp, finished: Timestamp, summary: String) -> Self {
+        Self {
+            started_at: time::iso(started),
+            finished_at: time::iso(finished),
+            source: "server",
+            overall_status: "failed",
+            summary,
+            plan: Vec::new(),
+            id,
+        }
+    }
+}
+
 /// One step of it, status `planned`.
 #[derive(Debug, Clone, Serialize)]
 #[expect(missing_docs, reason = "the wire's own names, see the design of the record")]

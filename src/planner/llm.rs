@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::prompt::Messages;
+use super::retry::{Disposition, clamp_retry_after};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TEMPERATURE: f64 = 0.3;
@@ -63,9 +64,17 @@ pub enum LlmError {
         /// From now, where `Retry-After` says so in seconds or as a date.
         retry_after: Option<Duration>,
     },
-    /// 3xx and 4xx: the same call would be refused again. A fault of the configuration.
+    /// 3xx, 401, 403, 404, an unknown model: every call would be refused. A fault of the configuration.
     #[error("mana-llm rejected the call with {status}{}: check MANA_LLM_URL, MANA_LLM_MODEL and MANA_SERVICE_KEY", code_hint(.code.as_deref()))]
     Rejected {
+        /// Its status.
+        status: StatusCode,
+        /// `error.code` of the body, if it is one word.
+        code: Option<String>,
+    },
+    /// Another 4xx: this call would be refused again, such as one that is too long for the model.
+    #[error("mana-llm refused this call with {status}{}", code_hint(.code.as_deref()))]
+    Refused {
         /// Its status.
         status: StatusCode,
         /// `error.code` of the body, if it is one word.
@@ -132,7 +141,7 @@ impl LlmClient {
         }
         let body = self.body(response).await;
         if !status.is_success() {
-            return Err(LlmError::Rejected { status, code: error_code(&body.unwrap_or_default()) });
+            return Err(refusal(status, error_code(&body.unwrap_or_default())));
         }
         completion(&headers, &body?)
     }
@@ -170,6 +179,33 @@ fn completion(headers: &HeaderMap, body: &[u8]) -> Result<Completion, LlmError> 
     let resolved_model =
         headers.get(RESOLVED_HEADER).and_then(|model| model.to_str().ok()).map(str::to_owned);
     Ok(Completion { content, resolved_model, usage: answer.usage.unwrap_or_default() })
+}
+
+/// Would only this call be refused, or every one?
+fn refusal(status: StatusCode, code: Option<String>) -> LlmError {
+    let mission = matches!(status.as_u16(), 400 | 413 | 414 | 415 | 422 | 431);
+    let unknown_model = code.as_deref().is_some_and(|code| code.contains("model"));
+    if mission && !unknown_model {
+        LlmError::Refused { status, code }
+    } else {
+        LlmError::Rejected { status, code }
+    }
+}
+
+impl LlmError {
+    /// What it means for the next attempt.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Timeout(_) | Self::Unreachable(_) | Self::ServerFault(_) | Self::Unusable(_) => {
+                Disposition::Transient
+            }
+            Self::RateLimited { retry_after } => {
+                Disposition::RateLimited { retry_after: clamp_retry_after(*retry_after) }
+            }
+            Self::Rejected { .. } => Disposition::Misconfigured,
+            Self::Refused { .. } => Disposition::Unusable,
+        }
+    }
 }
 
 /// What the status alone tells: the body of such an answer may come slowly, or never.

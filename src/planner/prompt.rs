@@ -6,7 +6,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::plan::MAX_STEPS;
+use super::plan::{MAX_STEPS, PlanError};
 use super::tools::{Parameter, Tool};
 use crate::domain::iteration::PastIteration;
 use crate::domain::mission::Mission;
@@ -25,12 +25,12 @@ const REMEMBERED_STEPS: usize = 20;
 
 /// What is sent: roles and contents in the order of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Messages(pub [Message; 2]);
+pub struct Messages(pub Vec<Message>);
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Message {
-    /// `system` or `user`.
+    /// `system`, `user` or `assistant`.
     pub role: &'static str,
     /// Its text.
     pub content: String,
@@ -38,10 +38,24 @@ pub struct Message {
 
 /// Writes the prompt. `zone` is the one in which the user reads a clock.
 pub fn messages(mission: &Mission, tools: &[Tool], now: Timestamp, zone: &TimeZone) -> Messages {
-    Messages([
+    Messages(vec![
         Message { role: "system", content: instructions(tools) },
         Message { role: "user", content: briefing(mission, now, zone) },
     ])
+}
+
+/// The same conversation with an answer that was no usable plan, and what was wrong with it.
+pub fn repair(messages: &Messages, answer: &str, fault: &PlanError) -> Messages {
+    let correction = format!(
+        "Diese Antwort ist nicht verwendbar: {fault}. Antworte noch einmal, vollständig und berichtigt, und nur mit \
+dem JSON-Objekt der verlangten Form."
+    );
+    let mut messages = messages.clone();
+    messages.0.extend([
+        Message { role: "assistant", content: cut(answer, LONGEST_TEXT) },
+        Message { role: "user", content: correction },
+    ]);
+    messages
 }
 
 fn instructions(tools: &[Tool]) -> String {

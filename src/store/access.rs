@@ -1,17 +1,22 @@
 //! Setting the database up, and telling whether it is: roles, view, policy, grants (`access.sql`), the
 //! index, and the versioned migrations of our own tables.
 
+use std::time::Duration;
+
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnection;
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+use sqlx::{Connection as _, Executor as _};
 
-use super::{Store, StoreError};
+use super::error::code;
+use super::{Store, StoreError, TRANSACTION, within};
 
 const ACCESS: &str = include_str!("access.sql");
 const INDEX: &str = include_str!("index.sql");
 /// Two databases of one cluster that are set up at once touch the same roles; Postgres then refuses
 /// one of them with a conflict.
 const TRIES: u32 = 5;
+/// For the whole set-up, above the server's own timeout.
+const LONGEST_SETUP: Duration = Duration::from_mins(11);
 
 fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!();
@@ -51,17 +56,23 @@ SELECT problem FROM own, LATERAL (VALUES
 
 /// Is everything there that the service needs? `Err` says what is not.
 pub async fn verify(store: &Store) -> Result<(), StoreError> {
+    within(TRANSACTION, verify_all(store)).await
+}
+
+async fn verify_all(store: &Store) -> Result<(), StoreError> {
     // As the login itself: before the set-up there is no role to become. On a connection of its own, which
     // says at once why there is none, and takes none from the missions.
-    let mut db = store.login.connect().await?;
+    let mut db = store.log_in().await?;
     verify_access(&mut db).await?;
-    let tables = "SELECT to_regclass('mana_ai.mission_schedule') IS NOT NULL";
-    let complete: bool = sqlx::query_scalar(tables).fetch_one(&mut db).await?;
+    let missing =
+        "SELECT name FROM unnest(ARRAY['mission_schedule', 'refresh_cursor', 'mission_runs']) AS name
+        WHERE to_regclass('mana_ai.' || name) IS NULL";
+    let missing: Vec<String> = sqlx::query_scalar(missing).fetch_all(&mut db).await?;
     db.close().await?;
-    if complete {
+    if missing.is_empty() {
         return Ok(());
     }
-    Err(StoreError::NotSetUp("the table mana_ai.mission_schedule is missing".into()))
+    Err(StoreError::NotSetUp(format!("of the schema mana_ai there is no {}", missing.join(", "))))
 }
 
 async fn verify_access(db: &mut PgConnection) -> Result<(), StoreError> {
@@ -75,9 +86,15 @@ async fn verify_access(db: &mut PgConnection) -> Result<(), StoreError> {
 
 /// Sets up whatever is missing, but for the index. May be repeated, also twice at once.
 pub async fn migrate(store: &Store) -> Result<(), StoreError> {
-    let mut db = store.login.connect().await?;
-    // "already exists, skipping" is what a repetition should find, and no news for a log.
-    db.execute("SET client_min_messages = warning").await?;
+    within(LONGEST_SETUP, migrate_all(store)).await
+}
+
+async fn migrate_all(store: &Store) -> Result<(), StoreError> {
+    let mut db = store.log_in().await?;
+    // "already exists, skipping" is what a repetition should find, and no news for a log. Waiting for a busy
+    // table is fine, holding up everybody who comes after us is not.
+    db.execute("SET client_min_messages = warning; SET lock_timeout = '5s'; SET statement_timeout = '10min'")
+        .await?;
     for attempt in 1.. {
         match migrate_on(&mut db).await {
             Err(StoreError::Database(error)) if attempt < TRIES && is_conflict(&error) => {
@@ -93,7 +110,7 @@ pub async fn migrate(store: &Store) -> Result<(), StoreError> {
 /// Builds the index on mission changes where it is missing. Apart from [`migrate`], because it waits for
 /// every transaction that is open, and the service works without it, only slower.
 pub async fn build_index(store: &Store) -> Result<(), StoreError> {
-    let mut db = store.login.connect().await?;
+    let mut db = store.log_in().await?;
     ensure_index(&mut db).await?;
     Ok(db.close().await?)
 }
@@ -118,11 +135,7 @@ async fn migrate_on(db: &mut PgConnection) -> Result<(), StoreError> {
 async fn grant_access(db: &mut PgConnection) -> Result<(), StoreError> {
     let login: String = sqlx::query_scalar("SELECT session_user::text").fetch_one(&mut *db).await?;
     let mut tx = db.begin().await?;
-    // Waiting for a busy table is fine, holding up everybody who comes after us is not.
-    tx.execute(
-        "SET LOCAL lock_timeout = '5s'; SELECT pg_advisory_xact_lock(hashtextextended('mana_ai.access', 0))",
-    )
-    .await?;
+    tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('mana_ai.access', 0))").await?;
     match tx.execute(ACCESS).await {
         Ok(_) => {
             tx.commit().await?;
@@ -175,8 +188,4 @@ fn is_conflict(error: &sqlx::Error) -> bool {
         code(error).as_deref(),
         Some("XX000" | "23505" | "42710" | "42P06" | "42P07" | "40P01" | "40001" | "55P03")
     )
-}
-
-fn code(error: &sqlx::Error) -> Option<String> {
-    Some(error.as_database_error()?.code()?.into_owned())
 }

@@ -55,7 +55,7 @@ pub async fn fold_missions(
     .bind(APP_ID)
     .bind(TABLE_NAME)
     .bind(mission_id)
-    .fetch(&mut ***tx);
+    .fetch(&mut **tx);
     let mut missions: BTreeMap<String, (Result<Fold, StoreError>, i64)> = BTreeMap::new();
     while let Some(row) = rows.try_next().await? {
         let (fold, count) = missions.entry(row.record_id.clone()).or_insert((Ok(Fold::default()), 0));

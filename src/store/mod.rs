@@ -5,80 +5,45 @@
 
 pub mod access;
 pub mod changes;
+mod error;
 pub mod refresh;
+pub mod runs;
 pub mod schedule;
+mod tx;
 pub mod write_back;
 
-use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use deadpool::Runtime;
+use deadpool::managed::{Pool, PoolError, TimeoutType};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgPool, PgTransaction};
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 
-/// How long a caller waits for a connection before the database counts as gone.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+pub use error::{Blame, StoreError};
+use tx::Connections;
+pub use tx::{Tx, UserTx};
+
+/// How long a caller waits for a connection that others use.
+const WAIT: Duration = Duration::from_secs(10);
+/// For a new connection, and for BEGIN: whoever takes longer is not there.
+const ANSWER: Duration = Duration::from_secs(5);
+/// For a whole transaction, seen from here. Above the server's own timeouts, which say more.
+pub(crate) const TRANSACTION: Duration = Duration::from_secs(30);
 /// Bounded waits, so that no lock and no lost peer can hold a transaction for ever. Without compiling
 /// queries: ours are short, and after a burst the planner takes them for long ones.
 const BEGIN: &str = "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s'; \
-    SET LOCAL statement_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = '60s'";
-
-/// Why the database did not do as asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Connection or statement.
-    #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
-    /// Nothing within the time that the asker has.
-    #[error("database: no answer within {} s", .0.as_secs())]
-    NoAnswer(Duration),
-    /// The versioned migrations.
-    #[error("migration: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-    /// mana-sync has not been here yet.
-    #[error("the table sync_changes is missing: mana-sync creates it when it starts")]
-    NoSyncChanges,
-    /// Something of `access.sql` is missing.
-    #[error("the database is not set up for mana-ai ({0}): run `mana-ai migrate`")]
-    NotSetUp(String),
-    /// The login may not do what `access.sql` does.
-    #[error(
-        "{reason}. Let a login that owns sync_changes and may create roles run the SQL that `mana-ai migrate` prints"
-    )]
-    MayNot {
-        /// What Postgres refused.
-        reason: String,
-        /// What to run instead.
-        sql: String,
-    },
-    /// A row or request without a user.
-    #[error("the user id is empty")]
-    EmptyUser,
-    /// A row that a later version of the suite wrote.
-    #[error("change {id} has schema_version {version}, this service reads up to 1")]
-    NewerSchema {
-        /// The row.
-        id: uuid::Uuid,
-        /// Its version.
-        version: i32,
-    },
-    /// A mission that was just claimed has no rows: a policy is missing, for the moment or for good.
-    #[error("its rows are not visible: no policy of sync_changes shows them to their user")]
-    Invisible,
-    /// A device wrote the mission while we did, each time we tried.
-    #[error("its user keeps writing it")]
-    Busy,
-    /// Our own change could not be written as JSON.
-    #[error("a change could not be serialized: {0}")]
-    Serialize(#[from] serde_json::Error),
-}
+    SET LOCAL statement_timeout = '25s'; SET LOCAL idle_in_transaction_session_timeout = '30s'";
 
 /// The pool. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: PgPool,
+    pool: Pool<Connections>,
     login: PgConnectOptions,
+    gone: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -86,100 +51,116 @@ impl Store {
     pub fn new(url: &str, connections: u32) -> Result<Self, StoreError> {
         let login: PgConnectOptions = url.parse()?;
         let login = login.application_name("mana-ai");
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            // `begin_with` finds a dead connection as well, without a round trip for each living one.
-            .test_before_acquire(false)
-            .connect_lazy_with(login.clone());
-        Ok(Self { pool, login })
+        let pool = Pool::builder(Connections(login.clone()))
+            .max_size(connections as usize)
+            .wait_timeout(Some(WAIT))
+            .create_timeout(Some(ANSWER))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .expect("a runtime is given, which is all that a pool with timeouts asks for");
+        Ok(Self { pool, login, gone: Arc::default() })
     }
 
     /// A transaction that belongs to no user: it sees the schedule and the view, and nothing of
     /// `sync_changes`.
-    pub async fn begin(&self) -> Result<PgTransaction<'static>, StoreError> {
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
         self.begin_with(BEGIN).await
     }
 
-    /// A connection that died in the pool, as all do when the server restarts, shows it at BEGIN, which can
-    /// be repeated: at the latest on a new connection.
-    async fn begin_with(&self, begin: &'static str) -> Result<PgTransaction<'static>, StoreError> {
-        for _ in 0..self.pool.options().get_max_connections() {
-            match self.pool.begin_with(begin).await {
-                Err(error) if is_dead_connection(&error) => tracing::debug!(%error, "connection dropped"),
-                result => return Ok(result?),
-            }
-        }
-        Ok(self.pool.begin_with(begin).await?)
+    async fn begin_with(&self, begin: &'static str) -> Result<Tx, StoreError> {
+        let begun = self.begin_on_living(begin).await;
+        self.notice(begun.as_ref().err());
+        begun
     }
 
-    /// Ends all connections.
-    pub async fn close(&self) {
-        self.pool.close().await;
+    /// A connection that died in the pool, as all do when the server restarts, shows it at BEGIN, which can
+    /// be repeated. Then the others in the pool are as dead: each would cost somebody its own failure.
+    async fn begin_on_living(&self, begin: &'static str) -> Result<Tx, StoreError> {
+        let begun = self.try_begin(begin).await;
+        let Err(StoreError::NoAnswer(_) | StoreError::Database(_)) = &begun else { return begun };
+        self.pool.retain(|_, _| false);
+        match begun {
+            Err(StoreError::Database(error)) if is_dead_connection(&error) => {
+                tracing::debug!(%error, "connections dropped");
+                self.try_begin(begin).await
+            }
+            begun => begun,
+        }
+    }
+
+    async fn try_begin(&self, begin: &'static str) -> Result<Tx, StoreError> {
+        let connection = self.pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => StoreError::Database(error),
+            PoolError::Timeout(TimeoutType::Wait) => StoreError::NoConnectionFree(WAIT),
+            _ => StoreError::NoAnswer(ANSWER),
+        })?;
+        let begun = async { Ok(Tx::begin(connection, begin).await?) };
+        within(ANSWER, begun).await
+    }
+
+    /// A connection beside the pool, as the login itself. Says at once why there is none.
+    async fn log_in(&self) -> Result<PgConnection, StoreError> {
+        within(ANSWER, async { Ok(self.login.connect().await?) }).await
+    }
+
+    /// Says once that the database is gone, and once that it is back: not per mission.
+    fn notice(&self, error: Option<&StoreError>) {
+        match error {
+            Some(error) if error.blame() == Blame::Database => {
+                if !self.gone.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "the database is gone");
+                }
+            }
+            _ => {
+                if self.gone.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the database is back");
+                }
+            }
+        }
+    }
+
+    /// Ends all connections that are not in use.
+    pub fn close(&self) {
+        self.pool.close();
     }
 }
 
 /// Broken, or ended by the server's shutdown (class 57P).
 fn is_dead_connection(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    matches!(error, sqlx::Error::Io(_)) || code.is_some_and(|code| code.starts_with("57P"))
+    let refused = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+    let broken = matches!(error, sqlx::Error::Io(error) if !refused(error));
+    broken || error::code(error).is_some_and(|code| code.starts_with("57P"))
 }
 
-/// The only door to a user's rows: a transaction in which row security shows that user's, and lets
-/// nobody else's be written.
-pub struct UserTx {
-    tx: PgTransaction<'static>,
-    user_id: String,
-    began_at: Timestamp,
+/// Bounds a piece of work with the database: a peer that is silent without having gone gives no error.
+pub(crate) fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> impl Future<Output = Result<T, StoreError>> {
+    // On the heap, and before the first await: else each caller's future holds all of it, and they nest.
+    let work = tokio::time::timeout(limit, Box::pin(work));
+    async move { work.await.unwrap_or(Err(StoreError::NoAnswer(limit))) }
 }
 
-impl UserTx {
-    /// The user is set for this transaction only; a connection that goes back to the pool has none.
-    pub async fn begin(store: &Store, user_id: &str) -> Result<Self, StoreError> {
-        if user_id.is_empty() {
-            return Err(StoreError::EmptyUser);
-        }
+/// The database's clock, if what a tick does with it could be stored: else no model should be asked. It is
+/// the clock that decides what is due, over all replicas.
+pub async fn now_if_writable(store: &Store) -> Result<Timestamp, StoreError> {
+    within(TRANSACTION, async {
         let mut tx = store.begin().await?;
-        let set_user = "SELECT clock_timestamp() FROM set_config('app.current_user_id', $1, true)";
-        let began_at: jiff_sqlx::Timestamp =
-            sqlx::query_scalar(set_user).bind(user_id).fetch_one(&mut *tx).await?;
-        Ok(Self { tx, user_id: user_id.to_owned(), began_at: began_at.to_jiff() })
-    }
-
-    /// The database's clock when it began.
-    pub fn began_at(&self) -> Timestamp {
-        self.began_at
-    }
-
-    /// Whose rows these are.
-    pub fn user_id(&self) -> &str {
-        &self.user_id
-    }
-
-    /// Makes it last. Without it everything is undone.
-    pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.tx.commit().await?)
-    }
-}
-
-impl Deref for UserTx {
-    type Target = PgTransaction<'static>;
-    fn deref(&self) -> &Self::Target {
-        &self.tx
-    }
-}
-
-impl DerefMut for UserTx {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.tx
-    }
-}
-
-/// The database's clock, now: the one that decides what is due, over all replicas.
-pub async fn now(tx: &mut PgTransaction<'static>) -> Result<Timestamp, StoreError> {
-    let now: jiff_sqlx::Timestamp =
-        sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut **tx).await?;
-    Ok(now.to_jiff())
+        let (now, writable, allowed): (jiff_sqlx::Timestamp, bool, bool) = sqlx::query_as(
+            "SELECT clock_timestamp(), current_setting('transaction_read_only') = 'off',
+                 has_table_privilege('sync_changes', 'SELECT') AND has_table_privilege('sync_changes', 'INSERT')",
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        match (writable, allowed) {
+            (false, _) => Err(StoreError::ReadOnly),
+            (_, false) => Err(StoreError::NotSetUp("role mana_ai may not read and write sync_changes".into())),
+            _ => Ok(now.to_jiff()),
+        }
+    })
+    .await
 }
 
 /// For binding.

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTime;
 use serde_json::value::RawValue;
 use sqlx::types::Json;
-use sqlx::{Executor as _, PgTransaction};
+use sqlx::{Connection as _, Executor as _};
 use uuid::Uuid;
 
 use super::changes::{apply, change_row};
-use super::{Store, StoreError, sql_time};
+use super::{Store, StoreError, Tx, sql_time, within};
 use crate::domain::change::Fields;
 use crate::domain::fold::Fold;
 use crate::domain::mission::Standing;
@@ -23,6 +23,10 @@ const SCHEDULE_FIELDS: [&str; 5] = ["state", "nextRunAt", "deletedAt", "createdA
 /// Missions per write: bounds the memory, whatever the length of the log.
 const BATCH: usize = 2_000;
 const RECONCILE_EVERY: Duration = Duration::from_secs(3600);
+/// After this long without an end we look whether the database still lives.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// For a fold of the whole log. Above the server's own timeout.
+const LONGEST: Duration = Duration::from_mins(31);
 
 /// What a refresh found.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -41,9 +45,28 @@ pub struct Refreshed {
 /// seen, for rows become visible later than their `created_at`. `whole` folds the whole log, as do the
 /// hourly reconcile and a schedule that was emptied. Another replica at it: nothing is done here.
 pub async fn refresh(store: &Store, overlap: Duration, whole: bool) -> Result<Refreshed, StoreError> {
+    within(LONGEST, while_alive(store, refresh_now(store, overlap, whole))).await
+}
+
+/// Lets long work take its time as long as the database answers somebody else.
+async fn while_alive<T>(
+    store: &Store,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(PATIENCE, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => store.log_in().await?.close().await?,
+        }
+    }
+}
+
+async fn refresh_now(store: &Store, overlap: Duration, whole: bool) -> Result<Refreshed, StoreError> {
     let mut reader = begin_long(store).await?;
     let lock = "SELECT pg_try_advisory_xact_lock(hashtextextended('mana_ai.refresh', 0))";
     if !sqlx::query_scalar(lock).fetch_one(&mut *reader).await? {
+        reader.rollback().await?;
         return Ok(Refreshed { elsewhere: true, ..Refreshed::default() });
     }
     // Before the first row is read: what becomes visible while we read belongs to the next refresh.
@@ -73,9 +96,9 @@ pub async fn refresh(store: &Store, overlap: Duration, whole: bool) -> Result<Re
 
 /// A whole fold takes as long as the log is long, and sorts it: in memory that takes half the time. But a
 /// replica that is frozen or cut off in the middle must not keep the others from it.
-async fn begin_long(store: &Store) -> Result<PgTransaction<'static>, StoreError> {
+async fn begin_long(store: &Store) -> Result<Tx, StoreError> {
     let begin = "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s';
-        SET LOCAL work_mem = '64MB'; SET LOCAL statement_timeout = 0; SET LOCAL tcp_user_timeout = '60s';
+        SET LOCAL work_mem = '64MB'; SET LOCAL statement_timeout = '30min'; SET LOCAL tcp_user_timeout = '60s';
         SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL mana_ai.refreshing = 'on'";
     store.begin_with(begin).await
 }
@@ -85,7 +108,7 @@ async fn begin_long(store: &Store) -> Result<PgTransaction<'static>, StoreError>
 /// their own: a whole fold must not lock missions that are being worked on.
 async fn fold_touched(
     store: &Store,
-    reader: &mut PgTransaction<'static>,
+    reader: &mut Tx,
     since: Option<Timestamp>,
     refreshed: &mut Refreshed,
 ) -> Result<(), StoreError> {
@@ -180,7 +203,9 @@ fn slot(fold: Result<Fold, StoreError>) -> Result<Option<Timestamp>, String> {
 }
 
 /// One delete and one upsert. A mission whose log says what the schedule already has is not even locked:
-/// the overlap folds the same rows for minutes, and must not undo a wait, or hold up a lease.
+/// the overlap folds the same rows for minutes, and must not undo a wait, or hold up a lease. A new row ends
+/// every wait; but only a quarantine forgets the attempts at a slot, or a device that writes all the time
+/// would never let it fail.
 async fn write_batch(store: &Store, entries: Entries, refreshed: &mut Refreshed) -> Result<(), StoreError> {
     if entries.is_empty() {
         return Ok(());
@@ -207,7 +232,9 @@ async fn write_batch(store: &Store, entries: Entries, refreshed: &mut Refreshed)
          ON CONFLICT (user_id, mission_id) DO UPDATE SET
              next_run_at = excluded.next_run_at, unreadable = excluded.unreadable,
              change_count = excluded.change_count, not_before = '-infinity', waits = NULL,
-             attempts = CASE WHEN old.next_run_at = excluded.next_run_at THEN old.attempts ELSE 0 END
+             attempts = CASE WHEN old.next_run_at = excluded.next_run_at AND NOT old.quarantined THEN old.attempts ELSE 0 END,
+             failed_slots = CASE WHEN excluded.change_count > old.change_count THEN 0 ELSE old.failed_slots END,
+             lost = CASE WHEN old.quarantined THEN 0 ELSE old.lost END, quarantined = false
          RETURNING mission_id, unreadable",
     )
     .bind(users)
@@ -225,7 +252,7 @@ async fn write_batch(store: &Store, entries: Entries, refreshed: &mut Refreshed)
 }
 
 /// Missions without a slot.
-async fn remove(tx: &mut PgTransaction<'static>, off: Entries) -> Result<u64, StoreError> {
+async fn remove(tx: &mut Tx, off: Entries) -> Result<u64, StoreError> {
     if off.is_empty() {
         return Ok(0);
     }
@@ -258,7 +285,7 @@ async fn place_cursor(store: &Store) -> Result<(), StoreError> {
          ON CONFLICT DO NOTHING",
     )
     .await?;
-    Ok(tx.commit().await?)
+    tx.commit().await
 }
 
 async fn move_cursor(store: &Store, now: Timestamp, whole: bool) -> Result<(), StoreError> {
@@ -271,5 +298,5 @@ async fn move_cursor(store: &Store, now: Timestamp, whole: bool) -> Result<(), S
     .bind(whole)
     .execute(&mut *tx)
     .await?;
-    Ok(tx.commit().await?)
+    tx.commit().await
 }

@@ -6,15 +6,15 @@ use mana_ai::demo::llm::{Behaviour, StandIn};
 use mana_ai::service;
 use mana_ai::store::changes::fold_mission;
 use mana_ai::store::refresh::refresh;
-use mana_ai::store::schedule::{ClaimLimits, claim};
-use mana_ai::store::{Store, StoreError, UserTx, access, now as database_now};
+use mana_ai::store::schedule::claim;
+use mana_ai::store::{Store, StoreError, UserTx, access, now_if_writable};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::leases;
-use crate::support::{TestDb, World, config, due_mission, soon};
+use crate::support::{LIMITS, REPLICA, TestDb, World, config, due_mission, soon};
 
 /// A login that owns the table and may create roles, but is no superuser: what mana-sync has.
 async fn plain_login(db: &TestDb, may_create_roles: bool) -> (String, PgPool) {
@@ -47,8 +47,6 @@ async fn drop_login(db: TestDb, pool: PgPool) {
     db.admin.execute(AssertSqlSafe(sql)).await.unwrap();
 }
 
-const LIMITS: ClaimLimits = ClaimLimits { missions: 8, per_user: 2, lease: Duration::from_secs(60) };
-
 /// What the service may and may not, with one due mission of `alice` in the log.
 async fn check_walls(store: &Store) {
     refresh(store, Duration::ZERO, true).await.unwrap();
@@ -57,10 +55,10 @@ async fn check_walls(store: &Store) {
     let seen = count("SELECT count(*) FROM mana_ai.mission_changes").fetch_one(&mut *tx).await.unwrap();
     let leaked = count("SELECT count(*) FROM sync_changes").fetch_one(&mut *tx).await.unwrap();
     assert_eq!((seen, leaked), (1, 0), "the view shows dates of all, without a user the table shows nothing");
-    let due_at = database_now(&mut tx).await.unwrap();
-    drop(tx);
+    tx.rollback().await.unwrap();
+    let due_at = now_if_writable(store).await.unwrap();
 
-    let claimed = claim(store, due_at, LIMITS).await.unwrap();
+    let claimed = claim(store, REPLICA, due_at, LIMITS).await.unwrap();
     assert_eq!(claimed.len(), 1, "the scan sees the due mission");
 
     let mut mallory = UserTx::begin(store, "mallory").await.unwrap();
@@ -70,7 +68,7 @@ async fn check_walls(store: &Store) {
         "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, client_id)
          VALUES ('ai', 'aiMissions', 'm1', 'alice', 'update', '{}', 'x')",
     );
-    let refused = forged.execute(&mut **mallory).await.unwrap_err();
+    let refused = forged.execute(&mut *mallory).await.unwrap_err();
     assert!(refused.to_string().contains("row-level security"), "{refused}");
 
     drop(mallory);
@@ -111,7 +109,7 @@ async fn check_tick(db: &TestDb, url: &str) {
     let stats = soon(runner.tick(true)).await;
     assert_eq!((stats.plans_written_back, stats.errors.len()), (1, 0), "{stats:?}");
     assert_eq!(db.written().await[0]["user_id"], "alice");
-    store.close().await;
+    store.close();
 }
 
 #[tokio::test]
@@ -133,7 +131,7 @@ async fn walls_hold_for_a_plain_login() {
     mana_sync_goes_on(&pool).await;
     let as_reader = pool.execute("SET ROLE mana_ai_reader").await;
     assert!(as_reader.is_err(), "the login is not left in the role that sees all missions");
-    store.close().await;
+    store.close();
     drop_login(db, pool).await;
 }
 
@@ -158,7 +156,7 @@ async fn a_login_that_may_not_is_given_the_sql() {
     access::migrate(&store).await.unwrap();
     World::device_on(&pool, &store, "alice").create_mission("m1", due_mission()).await.unwrap();
     check_walls(&store).await;
-    store.close().await;
+    store.close();
     drop_login(db, pool).await;
 }
 

@@ -137,9 +137,12 @@ async fn a_hung_model_does_not_hold_up_the_stop() {
     soon(world.llm.arrived(1)).await;
     serving.signal(Signal::SIGTERM);
     let (code, log) = serving.end().await;
-    assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains("the rest is dropped"), "{log}");
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("dropped and given back"), "{log}");
     assert!(world.db.written().await.is_empty());
+    let given_back =
+        "SELECT count(*) FROM mana_ai.mission_schedule WHERE lease_token IS NULL AND attempts = 0";
+    assert_eq!(world.db.count(given_back).await, 1, "{log}");
 }
 
 /// Neither the key, nor a password, nor a word of the mission or of the answer, at any log level.

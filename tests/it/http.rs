@@ -17,7 +17,7 @@ struct Served {
     base: String,
     client: Client,
     world: World,
-    service: JoinHandle<Result<(), service::StartError>>,
+    service: JoinHandle<Result<service::Stopped, service::StartError>>,
 }
 
 impl Served {

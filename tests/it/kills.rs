@@ -177,7 +177,7 @@ async fn stopped_past_its_lease() {
     serving.signal(Signal::SIGTERM);
     let (code, log) = serving.end().await;
     assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains("plan thrown away") || log.contains("lease lost"), "it says so: {log}");
+    assert!(log.contains("\"outdated\"") || log.contains("\"lease-lost\""), "it says so: {log}");
     assert_eq!(world.db.written().await.len(), 1);
 }
 

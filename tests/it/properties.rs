@@ -92,8 +92,7 @@ fn prompt_for(fields: serde_json::Value) -> String {
         fields.into_iter().map(|(field, value)| (field, serde_json::value::to_raw_value(&value).unwrap()));
     let record = Record { fields: fields.collect(), clocks: Default::default() };
     let mission = Mission::read("m", &record).unwrap();
-    let [_, user] = messages(&mission, &TOOLS, at, &jiff::tz::TimeZone::UTC).0;
-    user.content
+    messages(&mission, &TOOLS, at, &jiff::tz::TimeZone::UTC).0.remove(1).content
 }
 
 #[test]

@@ -9,11 +9,12 @@ use mana_ai::demo::llm::Behaviour;
 use mana_ai::domain::time::iso;
 use mana_ai::store::access;
 use mana_ai::store::refresh::refresh;
-use mana_ai::store::schedule::{ClaimLimits, Retry, claim, release};
+use mana_ai::store::runs::{RunEnd, RunOutcome, Spent};
+use mana_ai::store::schedule::{Retry, claim, release};
 use serde_json::json;
 use sqlx::{Executor, Row};
 
-use crate::support::{World, due_mission, mission, now, soon, with};
+use crate::support::{LIMITS, REPLICA, World, due_mission, mission, now, soon, with};
 
 const OVERLAP: Duration = Duration::from_secs(600);
 
@@ -190,15 +191,14 @@ async fn no_user_takes_all_the_places() {
     }
     world.device("modest").create_mission("m1", due_mission()).await.unwrap();
     refresh(&world.store, OVERLAP, true).await.unwrap();
-    let limits = ClaimLimits { missions: 10, per_user: 2, lease: Duration::from_secs(60) };
     let users = |claimed: Vec<mana_ai::store::schedule::ClaimedMission>| {
         let mut users: Vec<String> = claimed.into_iter().map(|claimed| claimed.user_id).collect();
         users.sort();
         users
     };
-    let first = claim(&world.store, now() + 1.second(), limits).await.unwrap();
+    let first = claim(&world.store, REPLICA, now() + 1.second(), LIMITS).await.unwrap();
     assert_eq!(users(first), ["greedy", "greedy", "modest"]);
-    let second = claim(&world.store, now() + 1.second(), limits).await.unwrap();
+    let second = claim(&world.store, REPLICA, now() + 1.second(), LIMITS).await.unwrap();
     assert!(second.is_empty(), "two are in flight already: {second:?}");
 }
 
@@ -209,11 +209,11 @@ async fn a_row_that_comes_before_the_release_is_not_slept_over() {
     let device = world.device("alice");
     device.create_mission("m1", due_mission()).await.unwrap();
     refresh(&world.store, OVERLAP, true).await.unwrap();
-    let limits = ClaimLimits { missions: 10, per_user: 2, lease: Duration::from_secs(60) };
-    let claimed = claim(&world.store, now() + 1.second(), limits).await.unwrap().remove(0);
+    let claimed = claim(&world.store, REPLICA, now() + 1.second(), LIMITS).await.unwrap().remove(0);
     device.edit_mission("m1", json!({ "title": "neu" }), now()).await.unwrap();
     refresh(&world.store, OVERLAP, false).await.unwrap();
-    release(&world.store, &claimed, Retry::OnNewRow, Some("waits")).await.unwrap();
+    let end = RunEnd::of(RunOutcome::Skipped, Some("waits".into()), &Spent::default());
+    release(&world.store, &claimed, Retry::OnNewRow, &end).await.unwrap();
     assert_eq!(world.tick().await.plans_written_back, 1);
 }
 
@@ -259,7 +259,7 @@ async fn rows_out_of_sight_are_not_deleted_ones() {
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
     world.db.admin.execute("DROP POLICY sync_changes_user_isolation ON sync_changes").await.unwrap();
     let stats = world.tick().await;
-    assert!(stats.errors[0].starts_with("mission m1: its rows are not visible"), "{stats:?}");
+    assert!(stats.errors[0].starts_with("1 mission(s) put off: its rows are not visible"), "{stats:?}");
     let told = access::verify(&world.store).await.unwrap_err().to_string();
     assert!(told.contains("own rows be read and written"), "{told}");
     world.db.admin.execute(SYNC_CHANGES).await.unwrap();
@@ -272,16 +272,15 @@ async fn an_expired_lease_is_claimed_again() {
     let world = World::new().await;
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
     refresh(&world.store, OVERLAP, true).await.unwrap();
-    let limits = ClaimLimits { missions: 10, per_user: 2, lease: Duration::from_secs(60) };
     let due_at = now() + 1.second();
-    let first = claim(&world.store, due_at, limits).await.unwrap().remove(0);
-    assert!(claim(&world.store, due_at, limits).await.unwrap().is_empty());
+    let first = claim(&world.store, REPLICA, due_at, LIMITS).await.unwrap().remove(0);
+    assert!(claim(&world.store, REPLICA, due_at, LIMITS).await.unwrap().is_empty());
     sqlx::query("UPDATE mana_ai.mission_schedule SET lease_until = now() - interval '1 second'")
         .execute(&world.db.admin)
         .await
         .unwrap();
-    let second = claim(&world.store, due_at, limits).await.unwrap().remove(0);
+    let second = claim(&world.store, REPLICA, due_at, LIMITS).await.unwrap().remove(0);
     assert_ne!(first.lease_token, second.lease_token);
-    assert!(!mana_ai::store::schedule::renew(&world.store, &first, limits.lease).await.unwrap());
-    assert!(mana_ai::store::schedule::renew(&world.store, &second, limits.lease).await.unwrap());
+    assert!(!mana_ai::store::schedule::renew(&world.store, &first, LIMITS.lease).await.unwrap());
+    assert!(mana_ai::store::schedule::renew(&world.store, &second, LIMITS.lease).await.unwrap());
 }

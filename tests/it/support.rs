@@ -14,6 +14,7 @@ use mana_ai::demo::llm::{Behaviour, StandIn};
 use mana_ai::domain::time::iso;
 use mana_ai::service;
 use mana_ai::stats::TickStats;
+use mana_ai::store::schedule::ClaimLimits;
 use mana_ai::store::{Store, access};
 use mana_ai::tick::Runner;
 use serde_json::{Value, json};
@@ -26,6 +27,12 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_mana-ai");
 pub const KEY: &str = "test-service-key";
 /// For everything that should happen soon. Nothing waits this long unless it is broken.
 pub const SOON: Duration = Duration::from_secs(30);
+
+/// For claims by hand: eight of anybody's, two of one user.
+pub const LIMITS: ClaimLimits =
+    ClaimLimits { missions: 8, per_user: 2, lease: Duration::from_secs(60), suspect: true };
+/// Who makes them.
+pub const REPLICA: uuid::Uuid = uuid::Uuid::nil();
 
 static SERVER: OnceCell<Server> = OnceCell::const_new();
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
@@ -53,7 +60,7 @@ async fn template() -> &'static str {
             let store = Store::new(&url, 2).unwrap();
             access::migrate(&store).await.unwrap();
             access::build_index(&store).await.unwrap();
-            store.close().await;
+            store.close();
             name
         })
         .await
@@ -172,18 +179,12 @@ impl World {
 }
 
 pub fn config(database_url: &str, llm_url: &str, vars: &[(&str, &str)]) -> Config {
-    Config::from_vars(|name| match name {
-        "DATABASE_URL" => Some(database_url.into()),
-        "MANA_SERVICE_KEY" => Some(KEY.into()),
-        "MANA_LLM_URL" => Some(llm_url.into()),
-        "MANA_LLM_TIMEOUT_MS" => vars
-            .iter()
-            .find(|(var, _)| *var == name)
-            .map(|(_, value)| (*value).into())
-            .or(Some("20000".into())),
-        _ => vars.iter().find(|(var, _)| *var == name).map(|(_, value)| (*value).into()),
-    })
-    .unwrap()
+    // What fails is tried again in the next tick; the waits have tests of their own.
+    let usual = [("MANA_LLM_TIMEOUT_MS", "20000"), ("RETRY_MIN_MS", "0"), ("RETRY_MAX_MS", "0")];
+    let needed = [("DATABASE_URL", database_url), ("MANA_SERVICE_KEY", KEY), ("MANA_LLM_URL", llm_url)];
+    let all = vars.iter().chain(&needed).chain(&usual);
+    Config::from_vars(|name| all.clone().find(|(var, _)| *var == name).map(|(_, value)| (*value).into()))
+        .unwrap()
 }
 
 /// Waits, but not for ever.

@@ -1,0 +1,90 @@
+//! Why an attempt failed, what that means for the next one, and how its user is told.
+
+use crate::domain::mission::Unreadable;
+use crate::gate::CallError;
+use crate::planner::llm::LlmError;
+use crate::planner::plan::PlanError;
+use crate::planner::retry::Disposition;
+use crate::store::runs::RunOutcome;
+use crate::store::{Blame, StoreError};
+
+/// Why an attempt failed. None of the messages holds text of the mission or of the model.
+#[derive(Debug, thiserror::Error)]
+pub enum AttemptError {
+    /// Of the database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Of the mission's record.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// Of mana-llm.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// Of its answer, also of the repaired one.
+    #[error("no usable plan: {0}")]
+    Plan(#[from] PlanError),
+    /// A plan was made and could not be stored.
+    #[error("plan not written: {0}")]
+    WriteBack(Box<AttemptError>),
+    /// The process was told to stop, and the time to drain is over.
+    #[error("the service was stopped during the attempt")]
+    Interrupted,
+    /// Whoever tried before was not heard of again.
+    #[error("{0} attempts in a row ended with their process: crashed, killed, or cut off beyond the lease")]
+    NeverReturned(u32),
+}
+
+impl AttemptError {
+    /// What it means for the next attempt.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Store(error) => match error.blame() {
+                Blame::Database => Disposition::Blameless,
+                Blame::Conflict => Disposition::Transient,
+                Blame::Mission => Disposition::Unusable,
+                Blame::Row => Disposition::Hopeless,
+            },
+            Self::Unreadable(_) | Self::NeverReturned(_) => Disposition::Hopeless,
+            Self::Call(CallError::Llm(error)) => error.disposition(),
+            Self::Call(CallError::Held(_)) | Self::Interrupted => Disposition::Blameless,
+            Self::Plan(_) => Disposition::Unusable,
+            Self::WriteBack(error) => error.disposition(),
+        }
+    }
+
+    /// As the ledger names it.
+    pub fn outcome(&self) -> RunOutcome {
+        match self {
+            Self::WriteBack(error) => return error.outcome(),
+            Self::Interrupted => return RunOutcome::Interrupted,
+            Self::Call(CallError::Held(_)) => return RunOutcome::Held,
+            _ => {}
+        }
+        match self.disposition() {
+            Disposition::Transient | Disposition::Unusable => RunOutcome::Failed,
+            Disposition::RateLimited { .. } => RunOutcome::RateLimited,
+            Disposition::Misconfigured => RunOutcome::Misconfigured,
+            Disposition::Blameless => RunOutcome::Database,
+            Disposition::Hopeless => RunOutcome::Quarantined,
+        }
+    }
+
+    /// The summary of a slot that failed, for the user: what happened and what comes next, in plain German.
+    pub fn told_to_user(&self, attempts: u32, comes_again: bool) -> String {
+        let what = match self {
+            Self::Plan(_) => "Die KI hat keinen brauchbaren Plan geliefert.",
+            Self::Call(CallError::Llm(LlmError::Refused { .. })) => {
+                "Der KI-Dienst hat die Anfrage zu dieser Mission nicht angenommen; vielleicht ist ihr Text zu lang."
+            }
+            Self::Call(_) => "Der KI-Dienst war nicht erreichbar oder hat nicht rechtzeitig geantwortet.",
+            _ => "Der Plan konnte nicht gespeichert werden.",
+        };
+        let next = if comes_again {
+            "Zum nächsten Termin wird es wieder versucht."
+        } else {
+            "Von selbst wird es nicht wieder versucht."
+        };
+        let tries = if attempts == 1 { "einem Versuch".into() } else { format!("{attempts} Versuchen") };
+        format!("Dieser Durchlauf ist nach {tries} ausgefallen. {what} {next}")
+    }
+}

@@ -1,0 +1,70 @@
+//! What an attempt tells the tick.
+
+use std::time::Duration;
+
+use super::AttemptError;
+use crate::store::runs::RunOutcome;
+use crate::store::schedule::ClaimedMission;
+
+/// The end of an attempt, as it is counted and logged.
+#[derive(Debug)]
+pub struct Report {
+    /// How it ended; the ledger says the same, where the database could take it.
+    pub outcome: RunOutcome,
+    /// Was there a plan that passed validation?
+    pub planned: bool,
+    /// Why it failed, or why nothing came of it; no text of the mission or the model.
+    pub reason: Option<String>,
+    /// Was the model's answer no usable plan?
+    pub unusable: bool,
+}
+
+impl Report {
+    pub(super) fn of(outcome: RunOutcome, planned: bool, reason: Option<String>) -> Self {
+        Self { outcome, planned, reason, unusable: false }
+    }
+
+    pub(super) fn failed(outcome: RunOutcome, error: &AttemptError) -> Self {
+        Self {
+            outcome,
+            planned: matches!(error, AttemptError::WriteBack(_)),
+            reason: Some(error.to_string()),
+            unusable: matches!(error, AttemptError::Plan(_)),
+        }
+    }
+
+    /// Does somebody have to know? What waits as it should is no error, and neither is a stop.
+    pub fn is_error(&self) -> bool {
+        matches!(
+            self.outcome,
+            RunOutcome::SlotFailed
+                | RunOutcome::Failed
+                | RunOutcome::RateLimited
+                | RunOutcome::Misconfigured
+                | RunOutcome::Database
+                | RunOutcome::Quarantined
+        )
+    }
+
+    /// One line: ids, never a word of the mission.
+    pub fn log(&self, claimed: &ClaimedMission, elapsed: Duration) {
+        let (mission_id, user_id, slot) = (&claimed.mission_id, &claimed.user_id, claimed.slot.0);
+        let (attempt, elapsed_ms) = (claimed.attempt.0, elapsed.as_millis());
+        let (outcome, reason) = (self.outcome.as_str(), self.reason.as_deref());
+        match self.outcome {
+            RunOutcome::SlotFailed | RunOutcome::Quarantined => {
+                tracing::error!(mission_id, user_id, %slot, attempt, outcome, reason, elapsed_ms, "mission failed");
+            }
+            // Said once for all of them: that the database is gone, that the circuit is open.
+            RunOutcome::Database | RunOutcome::Held => {
+                tracing::debug!(mission_id, user_id, %slot, attempt, outcome, reason, elapsed_ms, "mission put off");
+            }
+            _ if self.is_error() || self.outcome == RunOutcome::LeaseLost => {
+                tracing::warn!(mission_id, user_id, %slot, attempt, outcome, reason, elapsed_ms, "mission not planned");
+            }
+            _ => {
+                tracing::info!(mission_id, user_id, %slot, attempt, outcome, reason, elapsed_ms, "mission done")
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! mana-llm behind its circuit breaker: the one door to it in this process.
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
+
+use crate::planner::breaker::{Admission, Breaker, BreakerSettings, CallEnd, Why};
+use crate::planner::llm::{Completion, LlmClient, LlmError};
+use crate::planner::prompt::Messages;
+use crate::store::runs::Spent;
+
+/// A model name longer than this is cut in the ledger. In characters.
+const LONGEST_MODEL: usize = 100;
+
+/// Calls mana-llm, where that is worth it.
+#[derive(Debug)]
+pub struct Gate {
+    llm: LlmClient,
+    breaker: Mutex<Breaker>,
+}
+
+/// Why there is no completion.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The call failed.
+    #[error(transparent)]
+    Llm(#[from] LlmError),
+    /// It was not made: the circuit is open.
+    #[error("not called: {0}")]
+    Held(Why),
+}
+
+impl Gate {
+    /// Open for calls.
+    pub fn new(llm: LlmClient, settings: BreakerSettings) -> Self {
+        Self { llm, breaker: Mutex::new(Breaker::new(settings)) }
+    }
+
+    /// What a call would be told now.
+    pub fn admission(&self) -> Admission {
+        self.breaker().admission(Instant::now())
+    }
+
+    /// Why calls are held, also while one probes whether they still have to be.
+    pub fn why(&self) -> Option<Why> {
+        self.breaker().why().cloned()
+    }
+
+    /// One call, if it may begin. What it costs is added to `spent`, also if it fails.
+    pub async fn complete(&self, messages: &Messages, spent: &mut Spent) -> Result<Completion, CallError> {
+        let mut call = Call::begin(self).map_err(CallError::Held)?;
+        let began = Instant::now();
+        let result = self.llm.complete(messages).await;
+        *spent.latency.get_or_insert_default() += began.elapsed();
+        match &result {
+            Ok(completion) => {
+                spent.prompt_tokens += completion.usage.prompt_tokens;
+                spent.completion_tokens += completion.usage.completion_tokens;
+                let model = completion.resolved_model.as_deref();
+                spent.model = model.map(|model| model.chars().take(LONGEST_MODEL).collect());
+                call.end = CallEnd::Answered;
+            }
+            Err(error) => call.end = CallEnd::of(error.disposition(), error.to_string()),
+        }
+        Ok(result?)
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// A call that tells the breaker of its end, also when it is dropped: a probe must not be waited for for
+/// ever.
+struct Call<'gate> {
+    gate: &'gate Gate,
+    probe: bool,
+    end: CallEnd,
+}
+
+impl<'gate> Call<'gate> {
+    fn begin(gate: &'gate Gate) -> Result<Self, Why> {
+        let probe = gate.breaker().begin(Instant::now())?;
+        Ok(Self { gate, probe, end: CallEnd::Dropped })
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let mut breaker = self.gate.breaker();
+        let before = breaker.why().cloned();
+        let end = std::mem::replace(&mut self.end, CallEnd::Dropped);
+        breaker.end(self.probe, end, Instant::now());
+        match (before, breaker.why()) {
+            (None, Some(why)) => tracing::error!(%why, "no more calls of mana-llm for now"),
+            (Some(_), None) => tracing::info!("mana-llm is well again"),
+            _ => {}
+        }
+    }
+}

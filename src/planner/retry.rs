@@ -1,0 +1,91 @@
+//! What becomes of a slot after a failed attempt: one pure function of what failed and how often.
+
+use std::time::Duration;
+
+/// What a failure means for the next attempt. Part of every error of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// May pass by itself: mana-llm is slow, away or broken.
+    Transient,
+    /// This mission's own: no usable plan came of it, or what came could not be stored.
+    Unusable,
+    /// mana-llm asks for patience.
+    RateLimited {
+        /// For so long.
+        retry_after: Duration,
+    },
+    /// mana-llm refuses us as we are configured: an operator has to act.
+    Misconfigured,
+    /// Nobody's: the database was away, the process was stopped, the circuit was open.
+    Blameless,
+    /// Only a new row of the mission helps.
+    Hopeless,
+}
+
+/// How patient the service is.
+#[derive(Debug, Clone, Copy)]
+pub struct RetryPolicy {
+    /// Attempts at a slot before it counts as failed.
+    pub max_attempts: u32,
+    /// The shortest wait between two attempts.
+    pub shortest: Duration,
+    /// The longest.
+    pub longest: Duration,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Another attempt, so long from now. Zero means: in the next tick.
+    Again(Duration),
+    /// That was the last one: the slot has failed, and its user is told.
+    GiveUp,
+    /// None before a device writes a row of the mission.
+    OnNewRow,
+}
+
+/// With so many failed slots in a row behind it a mission is tried once a day.
+pub const FAILED_SLOTS_BEFORE_REST: u32 = 5;
+/// That is how long it rests.
+pub const REST: Duration = Duration::from_hours(24);
+
+/// `Retry-After` is believed within these.
+const SHORTEST_RETRY_AFTER: Duration = Duration::from_secs(5);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
+/// Where it is not said.
+const USUAL_RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// What mana-llm asked for, within reason.
+pub fn clamp_retry_after(asked: Option<Duration>) -> Duration {
+    asked.unwrap_or(USUAL_RETRY_AFTER).clamp(SHORTEST_RETRY_AFTER, LONGEST_RETRY_AFTER)
+}
+
+impl RetryPolicy {
+    /// After attempt number `attempt`, from 1, at a slot; `failed_slots` went before it in a row. `spread`,
+    /// from 0 to 1, is the luck of this attempt, so that those who failed together do not return together.
+    pub fn next(&self, disposition: Disposition, attempt: u32, failed_slots: u32, spread: f64) -> Next {
+        match disposition {
+            Disposition::Hopeless => Next::OnNewRow,
+            Disposition::Blameless | Disposition::Misconfigured => Next::Again(Duration::ZERO),
+            Disposition::RateLimited { retry_after } => Next::Again(retry_after),
+            Disposition::Transient | Disposition::Unusable if attempt >= self.max_attempts => Next::GiveUp,
+            Disposition::Transient | Disposition::Unusable if failed_slots >= FAILED_SLOTS_BEFORE_REST => {
+                Next::Again(REST)
+            }
+            Disposition::Transient | Disposition::Unusable => Next::Again(self.backoff(attempt, spread)),
+        }
+    }
+
+    /// Exponential with full jitter: anywhere between the shortest wait and twice it, four times it, and so
+    /// on, up to the longest.
+    fn backoff(&self, attempt: u32, spread: f64) -> Duration {
+        let ceiling = self.shortest.saturating_mul(2_u32.saturating_pow(attempt)).min(self.longest);
+        let room = ceiling.saturating_sub(self.shortest);
+        self.shortest + room.mul_f64(spread.clamp(0.0, 1.0))
+    }
+}
+
+/// The rest that a mission takes after its slot has failed, `failed_slots` in a row with this one.
+pub fn rest_after(failed_slots: u32) -> Option<Duration> {
+    (failed_slots >= FAILED_SLOTS_BEFORE_REST).then_some(REST)
+}

@@ -1,0 +1,73 @@
+//! Whether the tick loop lives: for `/ready`, and for the watchdog that ends a process whose loop is dead.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often the watchdog looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Told by the loop what it is at, and until when it should have something new to tell.
+#[derive(Debug)]
+pub struct Pulse {
+    /// How long it may be silent between two ticks; none where there is no loop.
+    idle: Option<Duration>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct State {
+    /// Raised by each sign of life.
+    beats: u64,
+    /// How long the current step may take; none is no promise.
+    allowance: Option<Duration>,
+    finished: Instant,
+}
+
+impl Pulse {
+    /// Of a loop that says something after `idle` at the latest, once it has begun.
+    pub fn new(idle: Option<Duration>) -> Self {
+        let state = State { beats: 0, allowance: None, finished: Instant::now() };
+        Self { idle, state: Mutex::new(state) }
+    }
+
+    /// A sign of life: the next one comes within `allowance`.
+    pub fn expect_within(&self, allowance: Duration) {
+        let mut state = self.state();
+        state.beats += 1;
+        state.allowance = Some(allowance);
+    }
+
+    /// A tick has ended, or the loop begins.
+    pub fn finished(&self) {
+        let mut state = self.state();
+        *state = State { beats: state.beats + 1, allowance: self.idle, finished: Instant::now() };
+    }
+
+    /// How long no tick has ended.
+    pub fn since_finished(&self) -> Duration {
+        self.state().finished.elapsed()
+    }
+
+    /// Calls `on_dead` once a promise is broken. On a thread of its own, because the runtime may be what is
+    /// stuck. Counts its own looks, not the time: a process that was frozen is not dead. Ends with the pulse.
+    pub fn watch(self: &Arc<Self>, on_dead: impl FnOnce(Duration) + Send + 'static) {
+        let pulse = Arc::downgrade(self);
+        std::thread::spawn(move || {
+            let (mut beats, mut silent) = (0, Duration::ZERO);
+            while let Some(pulse) = pulse.upgrade() {
+                let state = *pulse.state();
+                silent = if state.beats == beats { silent + LOOK } else { Duration::ZERO };
+                beats = state.beats;
+                if state.allowance.is_some_and(|allowance| silent > allowance) {
+                    return on_dead(silent);
+                }
+                drop(pulse);
+                std::thread::sleep(LOOK);
+            }
+        });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,263 @@
+//! The ledger of attempts, `mana_ai.mission_runs`: what became of each, without a word of any mission.
+
+use std::time::Duration;
+
+use jiff_sqlx::Timestamp as SqlTime;
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use super::schedule::{ClaimedMission, Query};
+use super::{Store, StoreError, TRANSACTION, within};
+use crate::domain::time::iso;
+
+/// How an attempt ended. The text of `mission_runs.outcome`; one that is empty there is still running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunOutcome {
+    /// The plan is in the log.
+    Planned,
+    /// The last attempt of its slot failed: the log says so to the user.
+    SlotFailed,
+    /// Failed, and will be tried again.
+    Failed,
+    /// A plan was thrown away: the mission changed during the call.
+    Outdated,
+    /// Nothing to plan after all, or not now.
+    Skipped,
+    /// mana-llm limits the rate. Not charged.
+    RateLimited,
+    /// mana-llm refuses us as configured. Not charged.
+    Misconfigured,
+    /// mana-llm was not called: the circuit opened after the claim. Not charged.
+    Held,
+    /// The database could not take the result. Not charged.
+    Database,
+    /// The process was stopped. Not charged.
+    Interrupted,
+    /// The lease was no longer ours, so nothing was written.
+    LeaseLost,
+    /// Not tried again before a device writes a row of it.
+    Quarantined,
+    /// Nobody came back from it: crashed, killed, or cut off beyond its lease. Charged.
+    Lost,
+}
+
+impl RunOutcome {
+    /// As it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::SlotFailed => "slot-failed",
+            Self::Failed => "failed",
+            Self::Outdated => "outdated",
+            Self::Skipped => "skipped",
+            Self::RateLimited => "rate-limited",
+            Self::Misconfigured => "misconfigured",
+            Self::Held => "held",
+            Self::Database => "database",
+            Self::Interrupted => "interrupted",
+            Self::LeaseLost => "lease-lost",
+            Self::Quarantined => "quarantined",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// Is the attempt given back to its slot?
+    pub fn is_refunded(self) -> bool {
+        matches!(
+            self,
+            Self::RateLimited
+                | Self::Misconfigured
+                | Self::Held
+                | Self::Database
+                | Self::Interrupted
+                | Self::Skipped
+                | Self::Outdated
+        )
+    }
+}
+
+/// What an attempt cost.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// The model that answered, behind the alias.
+    pub model: Option<String>,
+    /// Tokens in, over all calls.
+    pub prompt_tokens: u64,
+    /// Tokens out.
+    pub completion_tokens: u64,
+    /// Time with mana-llm; `None` where it was not called.
+    pub latency: Option<Duration>,
+}
+
+/// The end of a run.
+#[derive(Debug, Clone)]
+pub struct RunEnd {
+    /// How.
+    pub outcome: RunOutcome,
+    /// Why, where that is not plain; no text of the mission or the model.
+    pub reason: Option<String>,
+    /// What it wrote.
+    pub iteration_id: Option<String>,
+    /// What it cost.
+    pub spent: Spent,
+}
+
+impl RunEnd {
+    /// Without an iteration.
+    pub fn of(outcome: RunOutcome, reason: Option<String>, spent: &Spent) -> Self {
+        Self { outcome, reason, iteration_id: None, spent: spent.clone() }
+    }
+}
+
+/// The statement that ends a run, as the first part of one that also moves the schedule: binds `$1` to
+/// `$8`. A macro, because queries are literals.
+macro_rules! ending_run {
+    ($rest:literal) => {
+        concat!(
+            "WITH run AS (UPDATE mana_ai.mission_runs SET finished_at = clock_timestamp(), outcome = $2, reason = $3,
+                 iteration_id = $4, model = $5, prompt_tokens = $6, completion_tokens = $7, latency_ms = $8
+             WHERE id = $1) ",
+            $rest
+        )
+    };
+}
+pub(super) use ending_run;
+
+/// Binds what [`ending_run`] takes.
+pub(super) fn bind_end(query: Query, claimed: &ClaimedMission, end: &RunEnd) -> Query {
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let spent = end.spent.latency.map(|_| &end.spent);
+    query
+        .bind(claimed.run_id)
+        .bind(end.outcome.as_str())
+        .bind(end.reason.clone())
+        .bind(end.iteration_id.clone())
+        .bind(end.spent.model.clone())
+        .bind(spent.map(|spent| number(spent.prompt_tokens)))
+        .bind(spent.map(|spent| number(spent.completion_tokens)))
+        .bind(end.spent.latency.map(|latency| i64::try_from(latency.as_millis()).unwrap_or(i64::MAX)))
+}
+
+/// Ends a run whose mission is no longer ours.
+pub async fn finish(store: &Store, claimed: &ClaimedMission, end: &RunEnd) -> Result<(), StoreError> {
+    let finished = bind_end(sqlx::query(ending_run!("SELECT")), claimed, end);
+    within(TRANSACTION, async {
+        let mut tx = store.begin().await?;
+        finished.execute(&mut *tx).await?;
+        tx.commit().await
+    })
+    .await
+}
+
+/// One attempt, as the ledger has it.
+#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the columns of mission_runs, see there")]
+pub struct Run {
+    pub id: i64,
+    pub user_id: String,
+    pub mission_id: String,
+    #[serde(serialize_with = "as_iso")]
+    pub slot: SqlTime,
+    pub attempt: i32,
+    pub replica: Uuid,
+    #[serde(serialize_with = "as_iso")]
+    pub started_at: SqlTime,
+    #[serde(serialize_with = "as_iso_or_null")]
+    pub finished_at: Option<SqlTime>,
+    pub outcome: Option<String>,
+    pub reason: Option<String>,
+    pub iteration_id: Option<String>,
+    pub model: Option<String>,
+    pub prompt_tokens: Option<i64>,
+    pub completion_tokens: Option<i64>,
+    pub latency_ms: Option<i64>,
+}
+
+/// Which runs.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Of this user.
+    pub user_id: Option<String>,
+    /// Of this mission.
+    pub mission_id: Option<String>,
+    /// With this outcome.
+    pub outcome: Option<String>,
+    /// Older than this one: the last `id` of the page before.
+    pub before: Option<i64>,
+}
+
+/// The newest first.
+pub async fn list(store: &Store, filter: &RunFilter, limit: u32) -> Result<Vec<Run>, StoreError> {
+    within(TRANSACTION, async {
+        let mut tx = store.begin().await?;
+        let runs = sqlx::query_as(
+            "SELECT * FROM mana_ai.mission_runs
+             WHERE ($1::text IS NULL OR user_id = $1) AND ($2::text IS NULL OR mission_id = $2)
+                 AND ($3::text IS NULL OR outcome = $3) AND ($4::bigint IS NULL OR id < $4)
+             ORDER BY id DESC LIMIT $5",
+        )
+        .bind(&filter.user_id)
+        .bind(&filter.mission_id)
+        .bind(&filter.outcome)
+        .bind(filter.before)
+        .bind(i64::from(limit))
+        .fetch_all(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(runs)
+    })
+    .await
+}
+
+/// Runs looked at per transaction.
+const PRUNED_AT_ONCE: i64 = 5_000;
+
+/// Removes runs older than `retention`, and closes those that nobody will close any more: their lease is
+/// gone with its schedule row. Returns how many were removed.
+pub async fn prune(store: &Store, retention: Duration) -> Result<u64, StoreError> {
+    within(TRANSACTION, close_forgotten(store)).await?;
+    let mut removed = 0;
+    loop {
+        let batch = within(TRANSACTION, prune_batch(store, retention)).await?;
+        removed += batch;
+        if batch < PRUNED_AT_ONCE.unsigned_abs() {
+            return Ok(removed);
+        }
+    }
+}
+
+/// Ids grow with time, so the oldest are at the front of the key: no index by time is needed.
+async fn prune_batch(store: &Store, retention: Duration) -> Result<u64, StoreError> {
+    let mut tx = store.begin().await?;
+    let removed = sqlx::query(
+        "DELETE FROM mana_ai.mission_runs WHERE id IN (
+             SELECT id FROM (SELECT id, started_at FROM mana_ai.mission_runs ORDER BY id LIMIT $1) AS oldest
+             WHERE started_at < clock_timestamp() - $2)",
+    );
+    let removed = removed.bind(PRUNED_AT_ONCE).bind(retention).execute(&mut *tx).await?.rows_affected();
+    tx.commit().await?;
+    Ok(removed)
+}
+
+async fn close_forgotten(store: &Store) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    sqlx::query(
+        "UPDATE mana_ai.mission_runs AS run SET outcome = $1, finished_at = clock_timestamp(),
+             reason = 'its schedule row went away, and nobody came back from it'
+         WHERE outcome IS NULL AND started_at < clock_timestamp() - interval '2 days'",
+    )
+    .bind(RunOutcome::Lost.as_str())
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await
+}
+
+fn as_iso<S: Serializer>(at: &SqlTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&iso(at.to_jiff()))
+}
+
+fn as_iso_or_null<S: Serializer>(at: &Option<SqlTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(|at| iso(at.to_jiff())).serialize(serializer)
+}

@@ -1,0 +1,146 @@
+//! Transactions: [`Tx`] for what belongs to no user, [`UserTx`] for a user's rows.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use deadpool::managed::{Manager, Metrics, Object, RecycleError, RecycleResult};
+use jiff::Timestamp;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions as _, Executor as _};
+
+use super::{Store, StoreError};
+
+/// A connection is replaced after this long: a backend's memory only grows, and after a failover the
+/// connections should spread again.
+const LIFETIME: Duration = Duration::from_mins(30);
+
+/// Makes the connections of the pool. A used one is not looked at again: whether it is still alive shows
+/// at BEGIN, without a round trip for each that is.
+#[derive(Debug)]
+pub(super) struct Connections(pub(super) PgConnectOptions);
+
+impl Manager for Connections {
+    type Type = PgConnection;
+    type Error = sqlx::Error;
+
+    async fn create(&self) -> sqlx::Result<PgConnection> {
+        self.0.connect().await
+    }
+
+    async fn recycle(&self, _: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
+        if metrics.age() < LIFETIME { Ok(()) } else { Err(RecycleError::message("old")) }
+    }
+}
+
+/// A transaction. One that ends without COMMIT or ROLLBACK, because its future was dropped or the server
+/// is silent, takes its connection with it: nobody can tell in which state that is, and waiting for it
+/// could take as long as the kernel keeps a dead peer.
+#[derive(Debug)]
+pub struct Tx {
+    /// None once it has gone back to the pool.
+    connection: Option<Object<Connections>>,
+}
+
+impl Tx {
+    pub(super) async fn begin(connection: Object<Connections>, begin: &'static str) -> sqlx::Result<Self> {
+        // Owned from before the first byte is sent.
+        let mut tx = Self { connection: Some(connection) };
+        tx.execute(begin).await?;
+        Ok(tx)
+    }
+
+    /// Makes it last. Without it everything is undone.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.end("COMMIT").await
+    }
+
+    /// Undoes it and keeps the connection.
+    pub async fn rollback(self) -> Result<(), StoreError> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(mut self, how: &'static str) -> Result<(), StoreError> {
+        self.execute(how).await?;
+        drop(self.connection.take());
+        Ok(())
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(Object::take(connection));
+        }
+    }
+}
+
+const WHILE_OPEN: &str = "a transaction has its connection until it ends";
+
+impl Deref for Tx {
+    type Target = PgConnection;
+    fn deref(&self) -> &PgConnection {
+        self.connection.as_ref().expect(WHILE_OPEN)
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.connection.as_mut().expect(WHILE_OPEN)
+    }
+}
+
+/// The only door to a user's rows: a transaction in which row security shows that user's, and lets
+/// nobody else's be written.
+#[derive(Debug)]
+pub struct UserTx {
+    tx: Tx,
+    user_id: String,
+    began_at: Timestamp,
+}
+
+impl UserTx {
+    /// The user is set for this transaction only; a connection that goes back to the pool has none.
+    pub async fn begin(store: &Store, user_id: &str) -> Result<Self, StoreError> {
+        if user_id.is_empty() {
+            return Err(StoreError::EmptyUser);
+        }
+        let mut tx = store.begin().await?;
+        let set_user = "SELECT clock_timestamp() FROM set_config('app.current_user_id', $1, true)";
+        let began_at: jiff_sqlx::Timestamp =
+            sqlx::query_scalar(set_user).bind(user_id).fetch_one(&mut *tx).await?;
+        Ok(Self { tx, user_id: user_id.to_owned(), began_at: began_at.to_jiff() })
+    }
+
+    /// The database's clock when it began.
+    pub fn began_at(&self) -> Timestamp {
+        self.began_at
+    }
+
+    /// Whose rows these are.
+    pub fn user_id(&self) -> &str {
+        &self.user_id
+    }
+
+    /// See [`Tx::commit`].
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.tx.commit().await
+    }
+
+    /// See [`Tx::rollback`].
+    pub async fn rollback(self) -> Result<(), StoreError> {
+        self.tx.rollback().await
+    }
+}
+
+impl Deref for UserTx {
+    type Target = PgConnection;
+    fn deref(&self) -> &PgConnection {
+        &self.tx
+    }
+}
+
+impl DerefMut for UserTx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+}

@@ -1,0 +1,207 @@
+//! One pass over what is due: refresh the schedule, then claim and plan until nothing is left.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+
+use super::Runner;
+use crate::attempt::Report;
+use crate::domain::time::iso;
+use crate::planner::breaker::Admission;
+use crate::stats::TickStats;
+use crate::store::runs::{RunOutcome, prune};
+use crate::store::schedule::{self, ClaimLimits, ClaimedMission};
+use crate::store::{StoreError, now_if_writable, refresh::refresh};
+
+/// Who waits for a step of a tick waits at most so long, beyond what the step itself allows.
+const GRACE: Duration = Duration::from_mins(3);
+/// The longest of them: setting the database up, folding the whole log.
+const LONG_STEP: Duration = Duration::from_mins(45);
+
+/// The end of an attempt's task.
+type Attempts = JoinSet<(ClaimedMission, Report)>;
+
+/// What a pass has at work, and why it takes on nothing more.
+#[derive(Default)]
+struct Flight {
+    attempts: Attempts,
+    suspect: bool,
+    ended: Option<Ended>,
+}
+
+/// Why no more is claimed, though something may be due.
+enum Ended {
+    /// The database does not do as asked.
+    Broken(StoreError),
+    /// mana-llm is not to be called, and why.
+    Held(String),
+    /// What has ended tells the reason.
+    Enough,
+}
+
+impl Runner {
+    pub(super) async fn pass(&self, claim_for: Option<Duration>) -> TickStats {
+        let began = Instant::now();
+        #[expect(clippy::disallowed_methods, reason = "stands in until the database has told its time")]
+        let mut stats = TickStats::at(Timestamp::now());
+        if let Err(error) = self.work(claim_for, &mut stats).await {
+            tracing::error!(%error, "tick broken off");
+            stats.errors.push(error.to_string());
+        }
+        stats.sum_up();
+        tracing::info!(
+            due = stats.due_mission_count,
+            produced = stats.plans_produced,
+            written = stats.plans_written_back,
+            parse_failures = stats.parse_failures,
+            leases_lost = stats.leases_lost,
+            errors = stats.errors.len(),
+            elapsed_ms = began.elapsed().as_millis(),
+            "tick"
+        );
+        stats
+    }
+
+    async fn work(&self, claim_for: Option<Duration>, stats: &mut TickStats) -> Result<(), StoreError> {
+        self.pulse.expect_within(LONG_STEP);
+        self.prepare().await?;
+        // Before anything else: where nothing can be stored, no model is asked.
+        let due_at = now_if_writable(&self.worker.store).await?;
+        stats.scanned_at = iso(due_at);
+        self.follow_the_log(stats).await?;
+        self.plan_all(due_at, claim_for, stats).await
+    }
+
+    /// Refreshes the schedule. What is scheduled already can be planned even if that fails, since each
+    /// claim is folded afresh; not so where the database itself is gone.
+    async fn follow_the_log(&self, stats: &mut TickStats) -> Result<(), StoreError> {
+        let whole = !self.reconciled.load(Ordering::Relaxed);
+        let refreshed = match refresh(&self.worker.store, self.settings.refresh_overlap, whole).await {
+            Ok(refreshed) => refreshed,
+            Err(error @ (StoreError::NoAnswer(_) | StoreError::Database(sqlx::Error::Io(_)))) => {
+                return Err(error);
+            }
+            Err(error) => {
+                tracing::error!(%error, "schedule not refreshed");
+                stats.errors.push(error.to_string());
+                return Ok(());
+            }
+        };
+        self.reconciled.fetch_or(refreshed.whole, Ordering::Relaxed);
+        if refreshed.elsewhere {
+            tracing::info!("another replica refreshes the schedule, this tick takes it as it is");
+        }
+        stats.count_unreadable(refreshed.unreadable);
+        if refreshed.whole {
+            tracing::info!(mended = refreshed.changed, "schedule compared with the whole log");
+            let removed = prune(&self.worker.store, self.settings.run_retention).await?;
+            tracing::debug!(removed, "runs pruned");
+        }
+        Ok(())
+    }
+
+    /// Keeps `concurrency` missions at work until none is left that was due at `due_at`, or the time to
+    /// claim is over, or there is no use in more.
+    async fn plan_all(
+        &self,
+        due_at: Timestamp,
+        claim_for: Option<Duration>,
+        stats: &mut TickStats,
+    ) -> Result<(), StoreError> {
+        let mut flight = Flight::default();
+        let began = Instant::now();
+        loop {
+            self.pulse.expect_within(self.longest_attempt());
+            let in_time = claim_for.is_none_or(|claim_for| began.elapsed() < claim_for);
+            if in_time && flight.ended.is_none() && !self.stop.is_cancelled() {
+                let claimed = self.claim(due_at, &mut flight).await;
+                // More may be due of users who were not among the oldest.
+                if !claimed.is_empty() {
+                    stats.due_mission_count += claimed.len();
+                    claimed.into_iter().for_each(|claimed| self.spawn(claimed, &mut flight));
+                    continue;
+                }
+            }
+            // What is in flight is worth finishing in any case.
+            let Some(attempt) = flight.attempts.join_next().await else { break };
+            self.land(attempt, &mut flight, stats);
+            while let Some(attempt) = flight.attempts.try_join_next() {
+                self.land(attempt, &mut flight, stats);
+            }
+        }
+        match flight.ended {
+            Some(Ended::Broken(error)) => return Err(error),
+            Some(Ended::Held(why)) => stats.errors.push(why),
+            Some(Ended::Enough) | None => {}
+        }
+        Ok(())
+    }
+
+    /// What may begin now: as many as there are places, but one at a time while it is not known whether
+    /// mana-llm is well.
+    async fn claim(&self, due_at: Timestamp, flight: &mut Flight) -> Vec<ClaimedMission> {
+        let missions = match self.worker.gate.admission() {
+            Admission::Free => self.settings.concurrency - flight.attempts.len(),
+            Admission::Probe => usize::from(flight.attempts.is_empty()),
+            Admission::Closed { why, wait } => {
+                let why = format!("{why}; the next call in {} s", wait.as_secs());
+                flight.ended = Some(Ended::Held(why));
+                0
+            }
+        };
+        if missions == 0 {
+            return Vec::new();
+        }
+        let limits = ClaimLimits {
+            missions,
+            per_user: self.settings.per_user,
+            lease: self.worker.lease,
+            suspect: !flight.suspect,
+        };
+        let claimed = schedule::claim(&self.worker.store, self.worker.replica, due_at, limits).await;
+        claimed.unwrap_or_else(|error| {
+            flight.ended = Some(Ended::Broken(error));
+            Vec::new()
+        })
+    }
+
+    fn spawn(&self, claimed: ClaimedMission, flight: &mut Flight) {
+        flight.suspect |= claimed.is_suspect();
+        let worker = self.worker.clone();
+        flight.attempts.spawn(async move {
+            let began = Instant::now();
+            let report = worker.attempt(&claimed).await;
+            report.log(&claimed, began.elapsed());
+            (claimed, report)
+        });
+    }
+
+    fn land(
+        &self,
+        attempt: Result<(ClaimedMission, Report), tokio::task::JoinError>,
+        flight: &mut Flight,
+        stats: &mut TickStats,
+    ) {
+        let (claimed, report) = match attempt {
+            Ok(ended) => ended,
+            // Its lease expires, and the attempt counts as lost.
+            Err(error) => {
+                tracing::error!(%error, "an attempt panicked");
+                return stats.errors.push(format!("an attempt ended early: {error}"));
+            }
+        };
+        flight.suspect &= !claimed.is_suspect();
+        // The next call would be refused as well, the next plan not stored either.
+        if matches!(report.outcome, RunOutcome::Misconfigured | RunOutcome::Database) {
+            flight.ended.get_or_insert(Ended::Enough);
+        }
+        stats.count(&claimed.mission_id, &report);
+    }
+
+    /// Two calls, and as long for the result as the lease may last.
+    fn longest_attempt(&self) -> Duration {
+        2 * self.settings.llm_timeout + 2 * self.worker.lease + GRACE
+    }
+}
