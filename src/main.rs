@@ -4,12 +4,14 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use mana_ai::config::{self, Config};
 use mana_ai::service::Stopped;
-use mana_ai::store::{Store, StoreError, access};
+use mana_ai::store::runs::{self, RunFilter, RunOutcome};
+use mana_ai::store::{Store, StoreError, access, schedule};
 use mana_ai::{inspect, service};
 use secrecy::ExposeSecret;
+use strum::VariantArray as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -36,12 +38,17 @@ enum Command {
     /// Print a user's missions as the log tells them, and why each is due or not, as JSON
     Inspect {
         /// Whose missions
-        #[arg(long)]
-        user: String,
+        #[arg(long, required_unless_present = "quarantined")]
+        user: Option<String>,
         /// Only this one
         #[arg(long)]
         mission: Option<String>,
+        /// Instead, the missions of all users that are set aside, and why; none of their text
+        #[arg(long, conflicts_with_all = ["user", "mission"])]
+        quarantined: bool,
     },
+    /// Print the latest attempts, newest first, as JSON; none of the missions' text
+    Runs(RunsArgs),
     /// Ask the service on PORT for its health; exit code 1 if it does not answer. For containers
     Healthcheck,
     /// Show the whole pipeline with real data on this machine, in a few seconds
@@ -50,6 +57,30 @@ enum Command {
     #[cfg(feature = "demo")]
     #[command(hide = true)]
     EmbeddedPostgres,
+}
+
+#[derive(Args)]
+struct RunsArgs {
+    /// Only of this user
+    #[arg(long)]
+    user: Option<String>,
+    /// Only of this mission
+    #[arg(long)]
+    mission: Option<String>,
+    /// Only those that ended so
+    #[arg(long, value_parser = outcome)]
+    outcome: Option<RunOutcome>,
+    /// Only those older than the one with this id: the next page
+    #[arg(long)]
+    before: Option<i64>,
+    /// At most so many
+    #[arg(long, default_value_t = 20)]
+    limit: u32,
+}
+
+fn outcome(text: &str) -> Result<RunOutcome, String> {
+    let known = || RunOutcome::VARIANTS.iter().map(|outcome| outcome.as_str()).collect::<Vec<_>>().join(", ");
+    text.parse().map_err(|_| format!("known are {}", known()))
 }
 
 /// The configuration is wrong: nothing was tried.
@@ -78,7 +109,9 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve => serve().await,
         Command::Tick => tick().await,
         Command::Migrate => migrate().await,
-        Command::Inspect { user, mission } => print_missions(&user, mission.as_deref()).await,
+        Command::Inspect { user: Some(user), mission, .. } => print_missions(&user, mission.as_deref()).await,
+        Command::Inspect { user: None, .. } => print_quarantined().await,
+        Command::Runs(args) => print_runs(args).await,
         Command::Healthcheck => healthcheck().await,
         #[cfg(feature = "demo")]
         Command::Demo(args) => mana_ai::demo::run(args).await.map(|()| ExitCode::SUCCESS),
@@ -146,6 +179,38 @@ async fn print_missions(user: &str, mission: Option<&str>) -> Result<ExitCode, F
     log_to_stderr();
     let missions = inspect::inspect(&store(&config)?, user, mission).await?;
     println!("{}", serde_json::to_string_pretty(&missions)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Page by page: there may be many.
+async fn print_quarantined() -> Result<ExitCode, Failure> {
+    const PAGE: u32 = 1000;
+    let store = store(&Config::without_key_from_env()?)?;
+    log_to_stderr();
+    let mut all: Vec<schedule::Quarantined> = Vec::new();
+    loop {
+        let last = all.last().map_or(("", ""), |last| (&last.user_id, &last.mission_id));
+        let page = schedule::quarantined(&store, last, PAGE).await?;
+        let is_last = page.len() < PAGE as usize;
+        all.extend(page);
+        if is_last {
+            println!("{}", serde_json::to_string_pretty(&all)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+}
+
+async fn print_runs(args: RunsArgs) -> Result<ExitCode, Failure> {
+    let store = store(&Config::without_key_from_env()?)?;
+    log_to_stderr();
+    let filter = RunFilter {
+        user_id: args.user,
+        mission_id: args.mission,
+        outcome: args.outcome,
+        before: args.before,
+    };
+    let runs = runs::list(&store, &filter, args.limit).await?;
+    println!("{}", serde_json::to_string_pretty(&runs)?);
     Ok(ExitCode::SUCCESS)
 }
 

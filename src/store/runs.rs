@@ -10,9 +10,12 @@ use super::schedule::{ClaimedMission, Query};
 use super::{Store, StoreError, TRANSACTION, within};
 use crate::domain::time::iso;
 
-/// How an attempt ended. The text of `mission_runs.outcome`; one that is empty there is still running.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+/// How an attempt ended. The text of `mission_runs.outcome`, in kebab case; one that is empty there is still
+/// running.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::EnumString, strum::VariantArray,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum RunOutcome {
     /// The plan is in the log.
     Planned,
@@ -20,9 +23,9 @@ pub enum RunOutcome {
     SlotFailed,
     /// Failed, and will be tried again.
     Failed,
-    /// A plan was thrown away: the mission changed during the call.
+    /// A plan was thrown away: the mission changed during the call. Not charged.
     Outdated,
-    /// Nothing to plan after all, or not now.
+    /// Nothing to plan after all, or not now. Not charged.
     Skipped,
     /// mana-llm limits the rate. Not charged.
     RateLimited,
@@ -45,35 +48,13 @@ pub enum RunOutcome {
 impl RunOutcome {
     /// As it is stored and shown.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Planned => "planned",
-            Self::SlotFailed => "slot-failed",
-            Self::Failed => "failed",
-            Self::Outdated => "outdated",
-            Self::Skipped => "skipped",
-            Self::RateLimited => "rate-limited",
-            Self::Misconfigured => "misconfigured",
-            Self::Held => "held",
-            Self::Database => "database",
-            Self::Interrupted => "interrupted",
-            Self::LeaseLost => "lease-lost",
-            Self::Quarantined => "quarantined",
-            Self::Lost => "lost",
-        }
+        self.into()
     }
 
     /// Is the attempt given back to its slot?
     pub fn is_refunded(self) -> bool {
-        matches!(
-            self,
-            Self::RateLimited
-                | Self::Misconfigured
-                | Self::Held
-                | Self::Database
-                | Self::Interrupted
-                | Self::Skipped
-                | Self::Outdated
-        )
+        use RunOutcome::{Database, Held, Interrupted, Misconfigured, Outdated, RateLimited, Skipped};
+        matches!(self, RateLimited | Misconfigured | Held | Database | Interrupted | Skipped | Outdated)
     }
 }
 
@@ -183,7 +164,7 @@ pub struct RunFilter {
     /// Of this mission.
     pub mission_id: Option<String>,
     /// With this outcome.
-    pub outcome: Option<String>,
+    pub outcome: Option<RunOutcome>,
     /// Older than this one: the last `id` of the page before.
     pub before: Option<i64>,
 }
@@ -200,7 +181,7 @@ pub async fn list(store: &Store, filter: &RunFilter, limit: u32) -> Result<Vec<R
         )
         .bind(&filter.user_id)
         .bind(&filter.mission_id)
-        .bind(&filter.outcome)
+        .bind(filter.outcome.map(RunOutcome::as_str))
         .bind(filter.before)
         .bind(i64::from(limit))
         .fetch_all(&mut *tx)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTime;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::runs::{RunEnd, RunOutcome, bind_end, ending_run};
@@ -229,6 +230,39 @@ pub async fn release(
         let mut tx = store.begin().await?;
         released.execute(&mut *tx).await?;
         tx.commit().await
+    })
+    .await
+}
+
+/// A mission that is set aside until a device writes a row of it.
+#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct Quarantined {
+    /// Whose.
+    pub user_id: String,
+    /// Which.
+    pub mission_id: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Missions that cannot be read or that were given up for what they do, in the order of their ids, after
+/// the one named, at most `limit`.
+pub async fn quarantined(
+    store: &Store,
+    after: (&str, &str),
+    limit: u32,
+) -> Result<Vec<Quarantined>, StoreError> {
+    within(TRANSACTION, async {
+        let mut tx = store.begin().await?;
+        let listed = sqlx::query_as(
+            "SELECT user_id, mission_id, coalesce(unreadable, waits) AS reason FROM mana_ai.mission_schedule
+             WHERE (unreadable IS NOT NULL OR quarantined) AND (user_id, mission_id) > ($1, $2)
+             ORDER BY user_id, mission_id LIMIT $3",
+        );
+        let listed = listed.bind(after.0).bind(after.1).bind(i64::from(limit)).fetch_all(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(listed)
     })
     .await
 }
