@@ -9,6 +9,7 @@ use mana_ai::demo::llm::Behaviour;
 use nix::sys::signal::Signal;
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
+use crate::faults::random::{Random, seed};
 use crate::leases::expire_leases;
 use crate::process::{Serving, binary, command};
 use crate::support::{World, due_mission, mission, now, soon};
@@ -17,7 +18,7 @@ use crate::support::{World, due_mission, mission, now, soon};
 const GATE: i64 = 4711;
 
 /// A service that ticks often.
-fn replica(world: &World) -> Command {
+pub fn replica(world: &World) -> Command {
     let mut replica = command(world, &["serve"]);
     replica.env("TICK_INTERVAL_MS", "100").env("USER_CONCURRENCY", "1000");
     replica
@@ -57,7 +58,7 @@ async fn until_waiting(world: &World, kind: &str) {
 }
 
 /// Until the processes of this database are gone, so that what they had begun is over.
-async fn until_alone(world: &World) {
+pub async fn until_alone(world: &World) {
     let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'mana-ai'";
     soon(world.db.until(others, |count| count == 0)).await;
 }
@@ -221,7 +222,7 @@ async fn truncated_under_load() {
     check_once_each(&world, 120).await;
 }
 
-async fn until_planned(world: &World, missions: i64) {
+pub async fn until_planned(world: &World, missions: i64) {
     let planned = "SELECT count(DISTINCT record_id) FROM sync_changes WHERE client_id = 'mana-ai-runner'";
     let all = async { while world.db.count(planned).await < missions {} };
     tokio::time::timeout(Duration::from_secs(120), all)
@@ -229,7 +230,7 @@ async fn until_planned(world: &World, missions: i64) {
         .expect("every slot is planned once a replica lives");
 }
 
-async fn check_once_each(world: &World, missions: i64) {
+pub async fn check_once_each(world: &World, missions: i64) {
     let rows = "SELECT count(*) FROM sync_changes WHERE client_id = 'mana-ai-runner'";
     assert_eq!(world.db.count(rows).await, missions, "at most one plan per slot");
 }
@@ -281,15 +282,8 @@ fn skewed_clock(dir: &std::path::Path) -> std::path::PathBuf {
 async fn two_hundred_random_kills() {
     const KILLS: usize = 200;
     const MISSIONS_PER_KILL: usize = 10;
-    let seed = std::process::id();
-    println!("seed {seed}, binary {}", binary().display());
-    let mut random = u64::from(seed) | 1;
-    let mut up_to = |limit: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % limit
-    };
+    println!("binary {}", binary().display());
+    let mut random = Random::new(seed());
     let world = World::new().await;
     world.llm.behave(Behaviour::Late(Duration::from_millis(20)));
     let spawn = || {
@@ -303,12 +297,11 @@ async fn two_hundred_random_kills() {
             let device = world.device(&format!("user-{mission}"));
             device.create_mission(&format!("m{kill}-{mission}"), due_mission()).await.unwrap();
         }
-        tokio::time::sleep(Duration::from_millis(up_to(250))).await;
+        tokio::time::sleep(random.ms(0..250)).await;
         if kill % 20 == 0 {
             world.db.admin.execute("TRUNCATE mana_ai.mission_schedule").await.unwrap();
         }
-        let victim = usize::try_from(up_to(3)).unwrap();
-        replicas[victim] = spawn();
+        replicas[random.index(3)] = spawn();
     }
     let all = i64::try_from(KILLS * MISSIONS_PER_KILL).unwrap();
     until_planned(&world, all).await;

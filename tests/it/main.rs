@@ -6,6 +6,8 @@ mod access;
 mod bad_rows;
 mod cli;
 mod device;
+#[path = "../faults/mod.rs"]
+mod faults;
 mod http;
 mod kills;
 mod leases;

@@ -1,0 +1,3 @@
+//! The fault suite: what fails around the service, and what must hold afterwards. For Linux: it asks `/proc`.
+
+pub mod random;
