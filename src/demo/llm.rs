@@ -1,5 +1,6 @@
 //! A stand-in for mana-llm: the same protocol over a socket, answers on demand, good or bad.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -31,6 +33,8 @@ pub enum Behaviour {
     Flood,
     /// Headers at once, then a byte every so often.
     Drip(Duration),
+    /// The first half of a plan, and the connection breaks.
+    Break,
     /// No answer at all.
     Hang,
     /// A plan, but only once [`StandIn::behave`] has been called with something else.
@@ -57,6 +61,7 @@ pub struct StandIn {
 #[derive(Debug)]
 struct Shared {
     behaviour: watch::Sender<Behaviour>,
+    script: Mutex<VecDeque<Behaviour>>,
     count: watch::Sender<usize>,
     requests: Mutex<Vec<Recorded>>,
 }
@@ -66,6 +71,7 @@ impl StandIn {
     pub async fn start(behaviour: Behaviour) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             behaviour: watch::Sender::new(behaviour),
+            script: Mutex::default(),
             count: watch::Sender::new(0),
             requests: Mutex::default(),
         });
@@ -85,6 +91,12 @@ impl StandIn {
     /// Changes the answers, also of calls that it holds.
     pub fn behave(&self, behaviour: Behaviour) {
         self.shared.behaviour.send_replace(behaviour);
+    }
+
+    /// The next calls get these answers, one each in the order of their arrival; then
+    /// [`StandIn::behave`] counts again. `Hold` waits for that as well.
+    pub fn script(&self, answers: impl IntoIterator<Item = Behaviour>) {
+        self.shared.script.lock().expect("no holder panics").extend(answers);
     }
 
     /// All requests so far.
@@ -113,13 +125,29 @@ async fn complete(
     let authorization =
         headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let recorded = Recorded { authorization: authorization.to_owned(), body: body.clone() };
-    shared.requests.lock().expect("no holder panics").push(recorded);
-    shared.count.send_modify(|count| *count += 1);
-    let mut behaviour = shared.behaviour.subscribe();
+    let (mut behaviour, scripted) = shared.record(recorded);
+    match scripted {
+        Some(Behaviour::Hold) => drop(behaviour.changed().await),
+        Some(scripted) => return respond(scripted, &body).await,
+        None => {}
+    }
     let Ok(behaviour) = behaviour.wait_for(|now| *now != Behaviour::Hold).await.map(|now| now.clone()) else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     respond(behaviour, &body).await
+}
+
+impl Shared {
+    /// How to answer it: as the script says, else as [`StandIn::behave`] says. The count comes last: whoever
+    /// waited for it may say something new.
+    fn record(&self, request: Recorded) -> (watch::Receiver<Behaviour>, Option<Behaviour>) {
+        let mut requests = self.requests.lock().expect("no holder panics");
+        requests.push(request);
+        let scripted = self.script.lock().expect("no holder panics").pop_front();
+        let behaviour = self.behaviour.subscribe();
+        self.count.send_modify(|count| *count += 1);
+        (behaviour, scripted)
+    }
 }
 
 async fn respond(behaviour: Behaviour, request: &Value) -> Response {
@@ -137,24 +165,40 @@ async fn respond(behaviour: Behaviour, request: &Value) -> Response {
             }
             response.body(Body::from(body)).unwrap_or_default()
         }
-        Behaviour::Flood => stream(Duration::ZERO, vec![b' '; 64 * 1024]),
-        Behaviour::Drip(pause) => stream(pause, vec![b' ']),
+        Behaviour::Break => half(&answer::plan_for(request)),
+        Behaviour::Flood => endless(Duration::ZERO, vec![b' '; 64 * 1024]),
+        Behaviour::Drip(pause) => endless(pause, vec![b' ']),
         Behaviour::Hang => std::future::pending().await,
     }
 }
 
 fn completion(content: &str) -> Response {
-    let body = json!({
+    ([("x-mana-llm-resolved", "stand-in/demo")], Json(completion_body(content))).into_response()
+}
+
+fn completion_body(content: &str) -> Value {
+    json!({
         "id": "stand-in",
         "object": "chat.completion",
         "choices": [{ "index": 0, "finish_reason": "stop", "message": { "role": "assistant", "content": content } }],
         "usage": { "prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150 },
-    });
-    ([("x-mana-llm-resolved", "stand-in/demo")], Json(body)).into_response()
+    })
 }
 
-fn stream(pause: Duration, chunk: Vec<u8>) -> Response {
-    let chunks = futures_util::stream::unfold(chunk, move |chunk| async move {
+/// An error in the stream makes the server close the connection early: not before what came first is sent.
+fn half(content: &str) -> Response {
+    let mut body = completion_body(content).to_string().into_bytes();
+    body.truncate(body.len() / 2);
+    let end = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+    };
+    let chunks = stream::once(async { Ok(body) }).chain(stream::once(end));
+    ([("content-type", "application/json")], Body::from_stream(chunks)).into_response()
+}
+
+fn endless(pause: Duration, chunk: Vec<u8>) -> Response {
+    let chunks = stream::unfold(chunk, move |chunk| async move {
         tokio::time::sleep(pause).await;
         Some((Ok::<_, std::io::Error>(chunk.clone()), chunk))
     });
