@@ -37,6 +37,11 @@ impl Server {
         if let Some(url) = config::var("DATABASE_URL") {
             return Ok(Self { url, embedded: None });
         }
+        Self::embedded(helper).await
+    }
+
+    /// An embedded one, whatever `DATABASE_URL` says.
+    pub async fn embedded(helper: &Path) -> Result<Self, DatabaseError> {
         let embedded = EmbeddedPostgres::start(helper).await?;
         Ok(Self { url: embedded.url().to_owned(), embedded: Some(embedded) })
     }

@@ -1,4 +1,9 @@
 //! The fault suite: what fails around the service, and what must hold afterwards. For Linux: it asks `/proc`.
 
+pub mod checks;
 pub mod model;
+pub mod postgres;
+pub mod processes;
+pub mod proxy;
 pub mod random;
+mod tools;

@@ -3,7 +3,7 @@
 use mana_ai::demo::llm::{Behaviour, StandIn};
 use mana_ai::service;
 
-use crate::proxy::Proxy;
+use crate::faults::proxy::Proxy;
 use crate::support::{TestDb, World, config, due_mission, soon};
 
 /// As if `LEASE_MS` had passed without a sign of life.

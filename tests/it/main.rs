@@ -15,7 +15,6 @@ mod llm;
 mod pipeline;
 mod process;
 mod properties;
-mod proxy;
 mod races;
 mod schedule;
 mod support;

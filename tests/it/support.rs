@@ -19,7 +19,7 @@ use mana_ai::store::{Store, access};
 use mana_ai::tick::Runner;
 use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{Executor, PgPool, Row};
+use sqlx::{Connection as _, Executor, PgConnection, PgPool, Row};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
@@ -54,16 +54,20 @@ async fn template() -> &'static str {
             let name = "mana_ai_test_template".to_owned();
             server().await.drop_database(&name).await.unwrap();
             let url = server().await.create_database(&name, None).await.unwrap();
-            let db = PgPoolOptions::new().connect(&url).await.unwrap();
-            db.execute(SYNC_CHANGES).await.unwrap();
-            db.close().await;
-            let store = Store::new(&url, 2).unwrap();
-            access::migrate(&store).await.unwrap();
-            access::build_index(&store).await.unwrap();
-            store.close();
+            set_up(&url).await;
             name
         })
         .await
+}
+
+async fn set_up(url: &str) {
+    let db = PgPoolOptions::new().connect(url).await.unwrap();
+    db.execute(SYNC_CHANGES).await.unwrap();
+    db.close().await;
+    let store = Store::new(url, 2).unwrap();
+    access::migrate(&store).await.unwrap();
+    access::build_index(&store).await.unwrap();
+    store.close();
 }
 
 /// A database of its own, dropped at the end where the server outlives the tests.
@@ -72,24 +76,42 @@ pub struct TestDb {
     pub url: String,
     /// As the login that owns it, a superuser, whom row security does not bind.
     pub admin: PgPool,
+    /// On the server of all tests?
+    shared: bool,
 }
 
 impl TestDb {
     /// With mana-sync's table, set up for mana-ai.
     pub async fn ready() -> Self {
-        Self::create(Some(template().await)).await
+        Self::create(server().await, Some(template().await)).await
+    }
+
+    /// As `ready`, on a server of the test's own, whose end is its end.
+    pub async fn ready_on(server: &Server) -> Self {
+        let name = new_name();
+        let url = server.create_database(&name, None).await.unwrap();
+        let mut first = PgConnection::connect(&url).await.unwrap();
+        // The embedded one commits lazily: a crash would lose what devices believe to be stored.
+        first.execute("ALTER ROLE ALL SET synchronous_commit = on").await.unwrap();
+        first.close().await.unwrap();
+        set_up(&url).await;
+        Self::connect(name, url, false).await
     }
 
     /// With nothing at all.
     pub async fn empty() -> Self {
-        Self::create(None).await
+        Self::create(server().await, None).await
     }
 
-    async fn create(template: Option<&str>) -> Self {
+    async fn create(server: &Server, template: Option<&str>) -> Self {
         let name = new_name();
-        let url = server().await.create_database(&name, template).await.unwrap();
+        let url = server.create_database(&name, template).await.unwrap();
+        Self::connect(name, url, true).await
+    }
+
+    async fn connect(name: String, url: String, shared: bool) -> Self {
         let admin = PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
-        Self { name, url, admin }
+        Self { name, url, admin, shared }
     }
 
     pub async fn count(&self, sql: &'static str) -> i64 {
@@ -116,7 +138,8 @@ impl TestDb {
 
 impl Drop for TestDb {
     fn drop(&mut self) {
-        let Some(server) = SERVER.get().filter(|server| !server.is_embedded()) else { return };
+        let server = SERVER.get().filter(|server| self.shared && !server.is_embedded());
+        let Some(server) = server else { return };
         let name = self.name.clone();
         let drop_it = async move { server.drop_database(&name).await };
         // A runtime of its own: the test's may be gone by now.
@@ -141,7 +164,11 @@ impl World {
 
     /// With these variables set.
     pub async fn with(vars: &[(&str, &str)]) -> Self {
-        let db = TestDb::ready().await;
+        Self::on(TestDb::ready().await, vars).await
+    }
+
+    /// On this database. With the URL of a proxy in it, the service goes through the proxy, and `admin` does not.
+    pub async fn on(db: TestDb, vars: &[(&str, &str)]) -> Self {
         let llm = StandIn::start(Behaviour::Plan).await.unwrap();
         let stop = CancellationToken::new();
         let (store, runner) = service::runner(&config(&db.url, llm.url(), vars), stop.clone()).unwrap();
