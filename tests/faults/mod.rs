@@ -2,8 +2,10 @@
 
 pub mod checks;
 pub mod model;
+pub mod plan;
 pub mod postgres;
 pub mod processes;
 pub mod proxy;
 pub mod random;
+pub mod stage;
 mod tools;
