@@ -77,11 +77,12 @@ impl RetryPolicy {
     }
 
     /// Exponential with full jitter: anywhere between the shortest wait and twice it, four times it, and so
-    /// on, up to the longest.
+    /// on, up to the longest. In whole milliseconds, which the database's intervals can hold.
     fn backoff(&self, attempt: u32, spread: f64) -> Duration {
         let ceiling = self.shortest.saturating_mul(2_u32.saturating_pow(attempt)).min(self.longest);
         let room = ceiling.saturating_sub(self.shortest);
-        self.shortest + room.mul_f64(spread.clamp(0.0, 1.0))
+        let wait = self.shortest + room.mul_f64(spread.clamp(0.0, 1.0));
+        Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
     }
 }
 

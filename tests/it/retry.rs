@@ -43,7 +43,11 @@ fn waits_grow_and_spread() {
         assert_eq!((wait(attempt, 0.0), wait(attempt, 1.0)), (secs(30), secs(longest)), "attempt {attempt}");
     }
     let patient = RetryPolicy { max_attempts: 100, ..POLICY };
-    assert_eq!(patient.next(Disposition::Unusable, 99, 0, 1.0), Next::Again(secs(1800)), "no longer than that");
+    assert_eq!(
+        patient.next(Disposition::Unusable, 99, 0, 1.0),
+        Next::Again(secs(1800)),
+        "no longer than that"
+    );
 }
 
 #[test]

@@ -1,0 +1,66 @@
+//! What comes after a failed attempt.
+
+use std::time::Duration;
+
+use super::patience::Patience;
+use super::write::Ending;
+use super::{AttemptError, Report, Worker};
+use crate::planner::retry::Next;
+use crate::store::runs::{RunEnd, RunOutcome, Spent};
+use crate::store::schedule::{self, ClaimedMission, Retry};
+
+impl Worker {
+    /// Decides what comes after a failure, and sees to it.
+    pub(super) async fn fail(&self, claimed: &ClaimedMission, error: AttemptError, spent: &Spent) -> Report {
+        let luck = f64::from(claimed.lease_token.as_fields().0) / f64::from(u32::MAX);
+        let (attempt, failed_slots) = (claimed.attempt.0, claimed.failed_slots.0);
+        match self.policy.next(error.disposition(), attempt, failed_slots, luck) {
+            Next::Again(after) => {
+                self.release(claimed, Retry::After(after), error.outcome(), &error, spent).await
+            }
+            Next::OnNewRow => {
+                self.release(claimed, Retry::OnNewRow, RunOutcome::Quarantined, &error, spent).await
+            }
+            Next::GiveUp => self.give_up(claimed, error, spent).await,
+        }
+    }
+
+    /// Ends the slot visibly. Where not even that can be stored, the mission is set aside.
+    async fn give_up(&self, claimed: &ClaimedMission, error: AttemptError, spent: &Spent) -> Report {
+        match self.write(claimed, Ending::Failed(&error), spent).await {
+            Ok(report) => report,
+            Err(error) => self.put_off(claimed, error, spent).await,
+        }
+    }
+
+    /// What could not be told to the user: later, if the database is to blame.
+    async fn put_off(&self, claimed: &ClaimedMission, error: AttemptError, spent: &Spent) -> Report {
+        let (retry, outcome) = match error.outcome() {
+            outcome @ (RunOutcome::Database | RunOutcome::Interrupted) => {
+                (Retry::After(Duration::ZERO), outcome)
+            }
+            _ => (Retry::OnNewRow, RunOutcome::Quarantined),
+        };
+        self.release(claimed, retry, outcome, &error, spent).await
+    }
+
+    /// Gives the lease back, also while the database is gone: else the attempt would count as lost.
+    async fn release(
+        &self,
+        claimed: &ClaimedMission,
+        retry: Retry,
+        outcome: RunOutcome,
+        error: &AttemptError,
+        spent: &Spent,
+    ) -> Report {
+        let end = RunEnd::of(outcome, Some(error.to_string()), spent);
+        let mut patience = Patience::new(self.lease, &self.abandon);
+        while let Err(gone) = schedule::release(&self.store, claimed, retry, &end).await {
+            if let Err(gone) = patience.after(gone.into()).await {
+                tracing::warn!(mission_id = claimed.mission_id, %gone, "lease not given back, it will expire");
+                break;
+            }
+        }
+        Report::failed(outcome, error)
+    }
+}

@@ -1,0 +1,191 @@
+//! The end of an attempt in the database: our row, or a step back.
+
+use jiff::Timestamp;
+
+use super::examine::{Finding, examine, visible};
+use super::patience::Patience;
+use super::{AttemptError, Report, Worker};
+use crate::domain::change::NewChange;
+use crate::domain::iteration::{Iteration, iteration_id};
+use crate::domain::mission::Mission;
+use crate::planner::plan::Plan;
+use crate::planner::retry::rest_after;
+use crate::store::changes::fold_mission;
+use crate::store::runs::{RunEnd, RunOutcome, Spent, finish};
+use crate::store::schedule::{self, ClaimedMission};
+use crate::store::write_back::{Advance, is_last_word, lock, settle, write_back};
+use crate::store::{StoreError, TRANSACTION, UserTx, within};
+
+/// What a slot ends with, and what goes with it.
+#[derive(Clone, Copy)]
+pub(super) enum Ending<'attempt> {
+    Planned(&'attempt Plan),
+    /// The last attempt failed.
+    Failed(&'attempt AttemptError),
+}
+
+impl Worker {
+    /// Repeats a write whose end is not known, and keeps the result while the database is gone.
+    pub(super) async fn write(
+        &self,
+        claimed: &ClaimedMission,
+        ending: Ending<'_>,
+        spent: &Spent,
+    ) -> Result<Report, AttemptError> {
+        let mut patience = Patience::new(self.lease, &self.abandon);
+        loop {
+            let again = patience.tries() > 0;
+            match self.write_once(claimed, ending, spent, again).await {
+                Ok(Some(report)) => return Ok(report),
+                Ok(None) => {
+                    let planned = matches!(ending, Ending::Planned(_));
+                    return Ok(self.lease_lost(claimed, planned, spent).await);
+                }
+                Err(error) => patience.after(error).await?,
+            }
+        }
+    }
+
+    /// One transaction: lock, fold, check everything again, append to the *fresh* iterations, and move
+    /// the schedule on. `None` where the lease is no longer ours.
+    async fn write_once(
+        &self,
+        claimed: &ClaimedMission,
+        ending: Ending<'_>,
+        spent: &Spent,
+        again: bool,
+    ) -> Result<Option<Report>, AttemptError> {
+        let id = iteration_id(&claimed.mission_id, claimed.slot.0);
+        let begin = async {
+            let mut tx = UserTx::begin(&self.store, &claimed.user_id).await?;
+            let now = lock(&mut tx, &claimed.mission_id).await?;
+            let folded = fold_mission(&mut tx, &claimed.mission_id).await?;
+            Ok((tx, now, folded))
+        };
+        let (mut tx, now, folded) = within(TRANSACTION, begin).await?;
+        let (record, change_count) = (folded.record?, visible(folded.change_count)?);
+        // The lease ended with the commit whose reply was lost, so this comes before the lease.
+        let stands = |record| Mission::read(&claimed.mission_id, record).is_ok_and(|m| m.has_iteration(&id));
+        if again && record.as_ref().is_some_and(stands) {
+            tx.rollback().await?;
+            return Ok(Some(ending.report()));
+        }
+        let mission = match examine(record, claimed, now, &self.default_zone)? {
+            Finding::Due(mission) => mission,
+            finding => {
+                return Ok(Some(self.step_back(tx, claimed, finding, change_count, Some(spent)).await?));
+            }
+        };
+        let next = mission.next_run(now, &self.default_zone)?;
+        let iteration = ending.iteration(id, claimed, now, next.is_some());
+        let timestamp = mission.write_timestamp(now)?;
+        let change =
+            NewChange::append(&mission.iterations, &iteration, next, timestamp).map_err(StoreError::from)?;
+        let failed_slots = ending.failed_slots(claimed);
+        let advance =
+            Advance { next, change_count: change_count + 1, failed_slots, rest: rest_after(failed_slots) };
+        let end = RunEnd { iteration_id: Some(iteration.id), ..ending.end(spent) };
+        let commit = async {
+            if !write_back(&mut tx, claimed, &change, advance, &end).await? {
+                tx.rollback().await?;
+                return Ok(None);
+            }
+            if !is_last_word(&mut tx, &claimed.mission_id, change_count + 1).await? {
+                tx.rollback().await?;
+                return Err(StoreError::Busy);
+            }
+            tx.commit().await?;
+            Ok(Some(ending.report()))
+        };
+        Ok(within(TRANSACTION, commit).await?)
+    }
+
+    /// Leaves a mission that is not to be planned now, and says why. `spent` where there was a plan.
+    pub(super) async fn step_back(
+        &self,
+        mut tx: UserTx,
+        claimed: &ClaimedMission,
+        finding: Finding,
+        change_count: i64,
+        spent: Option<&Spent>,
+    ) -> Result<Report, StoreError> {
+        let outcome = if spent.is_some() { RunOutcome::Outdated } else { RunOutcome::Skipped };
+        let end = |reason| RunEnd::of(outcome, Some(reason), &spent.cloned().unwrap_or_default());
+        let reason = match finding {
+            Finding::Waits { retry, reason } => {
+                within(TRANSACTION, tx.rollback()).await?;
+                schedule::release(&self.store, claimed, retry, &end(reason.clone())).await?;
+                reason
+            }
+            Finding::Moved { next } => {
+                let reason = "the mission changed, it is not due at this slot any more".to_owned();
+                let end = end(reason.clone());
+                let settled = async {
+                    settle(&mut tx, claimed, next, change_count, &end).await?;
+                    tx.commit().await
+                };
+                within(TRANSACTION, settled).await?;
+                reason
+            }
+            Finding::Due(_) => unreachable!("a due mission is planned"),
+        };
+        Ok(Report::of(outcome, outcome == RunOutcome::Outdated, Some(reason)))
+    }
+
+    /// Another replica has the mission, or soon will: only the ledger is ours to write.
+    pub(super) async fn lease_lost(&self, claimed: &ClaimedMission, planned: bool, spent: &Spent) -> Report {
+        let outcome = RunOutcome::LeaseLost;
+        if let Err(error) = finish(&self.store, claimed, &RunEnd::of(outcome, None, spent)).await {
+            tracing::debug!(mission_id = claimed.mission_id, %error, "run not ended");
+        }
+        Report::of(outcome, planned, None)
+    }
+}
+
+impl Ending<'_> {
+    fn outcome(self) -> RunOutcome {
+        match self {
+            Self::Planned(_) => RunOutcome::Planned,
+            Self::Failed(_) => RunOutcome::SlotFailed,
+        }
+    }
+
+    fn iteration(
+        self,
+        id: String,
+        claimed: &ClaimedMission,
+        finished: Timestamp,
+        comes_again: bool,
+    ) -> Iteration {
+        let started = claimed.claimed_at.0;
+        match self {
+            Self::Planned(plan) => plan.clone().into_iteration(id, started, finished),
+            Self::Failed(error) => {
+                let summary = error.told_to_user(claimed.attempt.0, comes_again);
+                Iteration::failed(id, started, finished, summary)
+            }
+        }
+    }
+
+    fn failed_slots(self, claimed: &ClaimedMission) -> u32 {
+        match self {
+            Self::Planned(_) => 0,
+            Self::Failed(_) => claimed.failed_slots.0.saturating_add(1),
+        }
+    }
+
+    fn end(self, spent: &Spent) -> RunEnd {
+        let reason = match self {
+            Self::Planned(_) => None,
+            Self::Failed(error) => Some(error.to_string()),
+        };
+        RunEnd::of(self.outcome(), reason, spent)
+    }
+
+    fn report(self) -> Report {
+        match self {
+            Self::Planned(_) => Report::of(RunOutcome::Planned, true, None),
+            Self::Failed(error) => Report::failed(RunOutcome::SlotFailed, error),
+        }
+    }
+}
