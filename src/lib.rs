@@ -15,7 +15,7 @@
 //!    ([`store::changes`]); the schedule of all users is kept by [`store::refresh`] and handed out under
 //!    leases by [`store::schedule`]; [`store::access`] sets it up.
 //! 4. [`attempt`] does one claimed mission with these, [`tick`] all that are due, with [`stats`].
-//! 5. [`http`] and [`service`] make it a process, [`config`] tells it how, [`inspect`] explains a mission.
+//! 5. [`http`], [`server`] and [`service`] make it a process, [`config`] tells it how, [`inspect`] explains a mission.
 //!
 //! A layer imports itself and the layers above it in this list; [`client`] and [`config`] serve them all. The
 //! stages are types, `ClaimedMission → Messages → Plan →
@@ -30,6 +30,7 @@ pub mod http;
 pub mod inspect;
 pub mod planner;
 pub mod pulse;
+pub mod server;
 pub mod service;
 pub mod stats;
 pub mod store;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::attempt::Worker;
 use crate::config::Config;
@@ -15,6 +15,7 @@ use crate::http::{AppState, router};
 use crate::planner::breaker::BreakerSettings;
 use crate::planner::llm::LlmClient;
 use crate::planner::retry::RetryPolicy;
+use crate::server;
 use crate::store::{Store, StoreError, access};
 use crate::tick::{Runner, RunnerSettings};
 
@@ -37,7 +38,7 @@ pub enum StartError {
     },
     /// The server stopped by itself.
     #[error("the HTTP server stopped: {0}")]
-    Serve(std::io::Error),
+    Serve(tokio::task::JoinError),
 }
 
 /// The runner of a configuration, and the store that it uses. Connects to nothing yet.
@@ -152,16 +153,14 @@ pub async fn serve(
         tick_enabled = config.tick_enabled,
         "listening"
     );
-    let server = axum::serve(listener, router(state)).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let mut server = tokio::spawn(async move { server.await });
+    let server = server::serve(listener, router(state), server::Limits::default(), stop.clone());
+    // Its connections end with it.
+    let mut server = AbortOnDropHandle::new(tokio::spawn(server));
     tokio::select! {
         // A stop ends the server too, and must not be taken for its failure: what runs would be lost.
         biased;
         () = stop.cancelled() => {}
-        ended = &mut server => {
-            let ended = ended.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-            return ended.map_err(StartError::Serve).map(|()| Stopped::Clean);
-        }
+        ended = &mut server => return ended.map_err(StartError::Serve).map(|()| Stopped::Clean),
     }
     tracing::info!(drain_ms = config.drain_timeout.as_millis(), "stopping, nothing new is begun");
     tasks.close();
