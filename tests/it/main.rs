@@ -19,5 +19,6 @@ mod properties;
 mod races;
 mod retry;
 mod schedule;
+mod slow_clients;
 mod support;
 mod vectors;

@@ -75,6 +75,11 @@ impl Serving {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
+    /// Of the process, at this moment.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
     /// Waits for its end: exit code and log.
     pub async fn end(mut self) -> (Option<i32>, String) {
         let waited = tokio::task::spawn_blocking(move || {
