@@ -234,11 +234,12 @@ async fn when_all_are_at_work_the_next_waits() {
 #[tokio::test]
 async fn a_stop_waits_for_what_runs_alone() {
     let served = Served::new(Limits { patience: HOUR, ..IMPATIENT }).await;
+    // First, so that the server has read it by the time of the stop.
+    let mut halfway = served.sent("GET /ok HTTP/1.1\r\n").await;
+    let mut silent = served.connect().await;
     let mut working = served.working(HELD).await;
     let mut idle = served.sent(OK).await;
     answer(&mut idle).await;
-    let mut silent = served.connect().await;
-    let mut halfway = served.sent("GET /ok HTTP/1.1\r\n").await;
     served.stop.cancel();
     for stream in [&mut idle, &mut silent, &mut halfway] {
         ended(stream).await;
@@ -289,13 +290,18 @@ async fn a_thousand_connections_cost_nobody_else_anything() {
     let serving = Serving::start(quiet(&world)).await;
     healthy(&serving).await;
     let before = serving.descriptors();
-    let mut clients = Vec::new();
-    for _ in 0..1000 {
-        let mut client = TcpStream::connect(("127.0.0.1", serving.port)).await.unwrap();
-        let _ = client.write_all(b"GET /health HTTP/1.1\r\n").await;
-        clients.push(client);
-    }
-    healthy(&serving).await;
+    let flood = async {
+        let mut clients = Vec::new();
+        for _ in 0..1000 {
+            let mut client = TcpStream::connect(("127.0.0.1", serving.port)).await.unwrap();
+            let _ = client.write_all(b"GET /health HTTP/1.1\r\n").await;
+            clients.push(client);
+        }
+        healthy(&serving).await;
+        clients
+    };
+    // Nobody's patience has run out by then.
+    let clients = tokio::time::timeout(Duration::from_secs(20), flood).await.unwrap();
     let during = serving.descriptors();
     assert!(during <= before + 520, "{before}, then {during}");
     drop(clients);
