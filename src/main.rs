@@ -49,6 +49,8 @@ enum Command {
     },
     /// Print the latest attempts, newest first, as JSON; none of the missions' text
     Runs(RunsArgs),
+    /// Print the description of the HTTP routes, OpenAPI 3.1
+    Openapi,
     /// Ask the service on PORT for its health; exit code 1 if it does not answer. For containers
     Healthcheck,
     /// Show the whole pipeline with real data on this machine, in a few seconds
@@ -112,6 +114,10 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Inspect { user: Some(user), mission, .. } => print_missions(&user, mission.as_deref()).await,
         Command::Inspect { user: None, .. } => print_quarantined().await,
         Command::Runs(args) => print_runs(args).await,
+        Command::Openapi => {
+            println!("{}", mana_ai::http::openapi().to_pretty_json()?);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Healthcheck => healthcheck().await,
         #[cfg(feature = "demo")]
         Command::Demo(args) => mana_ai::demo::run(args).await.map(|()| ExitCode::SUCCESS),
@@ -204,6 +210,7 @@ async fn print_runs(args: RunsArgs) -> Result<ExitCode, Failure> {
     let store = store(&Config::without_key_from_env()?)?;
     log_to_stderr();
     let filter = RunFilter {
+        id: None,
         user_id: args.user,
         mission_id: args.mission,
         outcome: args.outcome,

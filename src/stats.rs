@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::attempt::Report;
 use crate::domain::time::iso;
@@ -11,7 +12,7 @@ use crate::store::runs::RunOutcome;
 pub const OVERLAP_SKIPPED: &str = "overlap-skipped";
 
 /// What a tick did. The JSON of `POST /internal/tick`.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TickStats {
     /// The database's clock at the scan, ISO 8601; ours where no database was asked.
@@ -64,6 +65,18 @@ impl TickStats {
         } else if report.is_error() {
             self.errors.push(format!("mission {mission_id}: {reason}"));
         }
+    }
+
+    /// For other eyes than the caller's: without the texts of the errors.
+    pub(crate) fn counts(&self) -> serde_json::Value {
+        serde_json::json!({
+            "scannedAt": self.scanned_at,
+            "dueMissionCount": self.due_mission_count,
+            "plansProduced": self.plans_produced,
+            "plansWrittenBack": self.plans_written_back,
+            "parseFailures": self.parse_failures,
+            "errors": self.errors.len(),
+        })
     }
 
     /// One line for all that the same database kept from their end.

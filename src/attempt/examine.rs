@@ -1,5 +1,7 @@
 //! What the log says of a claimed mission at this moment, compared with what was claimed.
 
+use std::time::Duration;
+
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::domain::fold::Record;
@@ -25,8 +27,15 @@ pub(super) fn examine(
     let Some(record) = record else { return Ok(Finding::Moved { next: None }) };
     match Standing::of(&record)? {
         Standing::Scheduled(slot) if slot == claimed.slot.0 => {}
+        // The slot is this moment, and what the mission has stays as it is. One that was due all along, which
+        // the schedule did not know, is to be claimed for its slot.
+        Standing::Scheduled(slot) if claimed.forced && slot > claimed.claimed_at.0 => {}
+        Standing::Unscheduled if claimed.forced => {}
+        Standing::Off(reason) if claimed.forced => {
+            return Ok(Finding::Waits { retry: Retry::After(Duration::ZERO), reason });
+        }
         Standing::Scheduled(slot) => return Ok(Finding::Moved { next: Some(slot) }),
-        Standing::Off(_) => return Ok(Finding::Moved { next: None }),
+        Standing::Unscheduled | Standing::Off(_) => return Ok(Finding::Moved { next: None }),
     }
     let mission = Mission::read(&claimed.mission_id, &record)?;
     // Before anything is spent: could a result be written at all, and is there a slot to go to?

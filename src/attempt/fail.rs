@@ -14,7 +14,12 @@ impl Worker {
     pub(super) async fn fail(&self, claimed: &ClaimedMission, error: AttemptError, spent: &Spent) -> Report {
         let luck = f64::from(claimed.lease_token.as_fields().0) / f64::from(u32::MAX);
         let (attempt, failed_slots) = (claimed.attempt.0, claimed.failed_slots.0);
-        match self.policy.next(error.disposition(), attempt, failed_slots, luck) {
+        let next = self.policy.next(error.disposition(), attempt, failed_slots, luck);
+        match next {
+            // Who asked for it is told; nobody waits for it.
+            Next::Again(_) | Next::GiveUp if claimed.forced => {
+                self.release(claimed, Retry::After(Duration::ZERO), error.outcome(), &error, spent).await
+            }
             Next::Again(after) => {
                 self.release(claimed, Retry::After(after), error.outcome(), &error, spent).await
             }

@@ -7,7 +7,7 @@ use super::patience::Patience;
 use super::{AttemptError, Report, Worker};
 use crate::domain::change::NewChange;
 use crate::domain::iteration::{Iteration, iteration_id};
-use crate::domain::mission::Mission;
+use crate::domain::mission::{Mission, Standing};
 use crate::planner::plan::Plan;
 use crate::planner::retry::rest_after;
 use crate::store::changes::fold_mission;
@@ -76,7 +76,11 @@ impl Worker {
                 return Ok(Some(self.step_back(tx, claimed, finding, change_count, Some(spent)).await?));
             }
         };
-        let next = mission.next_run(now, &self.default_zone)?;
+        let next = match mission.standing {
+            Standing::Scheduled(slot) if claimed.forced => Some(slot),
+            Standing::Unscheduled => None,
+            _ => mission.next_run(now, &self.default_zone)?,
+        };
         let iteration = ending.iteration(id, claimed, now, next.is_some());
         let timestamp = mission.write_timestamp(now)?;
         let change =

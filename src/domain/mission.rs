@@ -18,7 +18,9 @@ const UNSTAGED_LIMIT: usize = 3;
 pub enum Standing {
     /// It has a next slot: due once that is not after now.
     Scheduled(Timestamp),
-    /// It has none, and why.
+    /// It is active and has none.
+    Unscheduled,
+    /// It is not to run, and why.
     Off(String),
 }
 
@@ -47,7 +49,7 @@ impl Standing {
             None => return Ok(Self::Off("it has no state".into())),
         }
         let Some(next) = record.fields.get("nextRunAt").filter(|value| value.get() != "null") else {
-            return Ok(Self::Off("it has no nextRunAt".into()));
+            return Ok(Self::Unscheduled);
         };
         let slot = text_of(&record.fields, "nextRunAt").and_then(|text| storable(text.parse().ok()?));
         slot.map(Self::Scheduled).ok_or_else(|| Unreadable {

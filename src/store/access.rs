@@ -65,7 +65,7 @@ async fn verify_all(store: &Store) -> Result<(), StoreError> {
     let mut db = store.log_in().await?;
     verify_access(&mut db).await?;
     let missing =
-        "SELECT name FROM unnest(ARRAY['mission_schedule', 'refresh_cursor', 'mission_runs']) AS name
+        "SELECT name FROM unnest(ARRAY['mission_schedule', 'refresh_cursor', 'mission_runs', 'replicas', 'pause']) AS name
         WHERE to_regclass('mana_ai.' || name) IS NULL";
     let missing: Vec<String> = sqlx::query_scalar(missing).fetch_all(&mut db).await?;
     db.close().await?;

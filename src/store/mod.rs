@@ -6,9 +6,12 @@
 pub mod access;
 pub mod changes;
 mod error;
+pub mod force;
+pub mod operations;
 pub mod refresh;
 pub mod runs;
 pub mod schedule;
+mod time;
 mod tx;
 pub mod write_back;
 
@@ -24,6 +27,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 pub use error::{Blame, StoreError};
+pub use time::DbTime;
 use tx::Connections;
 pub use tx::{Tx, UserTx};
 
@@ -142,13 +146,22 @@ pub(crate) fn within<T>(
     async move { work.await.unwrap_or(Err(StoreError::NoAnswer(limit))) }
 }
 
-/// The database's clock, if what a tick does with it could be stored: else no model should be asked. It is
-/// the clock that decides what is due, over all replicas.
-pub async fn now_if_writable(store: &Store) -> Result<Timestamp, StoreError> {
+/// What a tick begins with.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening {
+    /// The database's clock. It decides what is due, over all replicas.
+    pub now: Timestamp,
+    /// Since when an operator wants no mission to be begun.
+    pub paused_since: Option<DbTime>,
+}
+
+/// The opening of a tick, if what it does could be stored: else no model should be asked.
+pub async fn open_if_writable(store: &Store) -> Result<Opening, StoreError> {
     within(TRANSACTION, async {
         let mut tx = store.begin().await?;
-        let (now, writable, allowed): (jiff_sqlx::Timestamp, bool, bool) = sqlx::query_as(
-            "SELECT clock_timestamp(), current_setting('transaction_read_only') = 'off',
+        let (DbTime(now), paused_since, writable, allowed): (_, _, bool, bool) = sqlx::query_as(
+            "SELECT clock_timestamp(), (SELECT paused_at FROM mana_ai.pause),
+                 current_setting('transaction_read_only') = 'off',
                  has_table_privilege('sync_changes', 'SELECT') AND has_table_privilege('sync_changes', 'INSERT')",
         )
         .fetch_one(&mut *tx)
@@ -157,7 +170,7 @@ pub async fn now_if_writable(store: &Store) -> Result<Timestamp, StoreError> {
         match (writable, allowed) {
             (false, _) => Err(StoreError::ReadOnly),
             (_, false) => Err(StoreError::NotSetUp("role mana_ai may not read and write sync_changes".into())),
-            _ => Ok(now.to_jiff()),
+            _ => Ok(Opening { now, paused_since }),
         }
     })
     .await

@@ -198,7 +198,7 @@ fn slot(fold: Result<Fold, StoreError>) -> Result<Option<Timestamp>, String> {
     let Some(record) = fold.map_err(|error| error.to_string())?.finish() else { return Ok(None) };
     match Standing::of(&record).map_err(|error| error.to_string())? {
         Standing::Scheduled(slot) => Ok(Some(slot)),
-        Standing::Off(_) => Ok(None),
+        Standing::Unscheduled | Standing::Off(_) => Ok(None),
     }
 }
 

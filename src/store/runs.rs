@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
-use jiff_sqlx::Timestamp as SqlTime;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+use sqlx::Executor as _;
+use strum::{EnumString, IntoStaticStr, VariantArray};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::schedule::{ClaimedMission, Query};
-use super::{Store, StoreError, TRANSACTION, within};
-use crate::domain::time::iso;
+use super::{DbTime, Store, StoreError, TRANSACTION, within};
 
 /// How an attempt ended. The text of `mission_runs.outcome`, in kebab case; one that is empty there is still
 /// running.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::EnumString, strum::VariantArray,
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, ToSchema, IntoStaticStr, EnumString, VariantArray,
 )]
+#[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum RunOutcome {
     /// The plan is in the log.
@@ -132,33 +134,49 @@ pub async fn finish(store: &Store, claimed: &ClaimedMission, end: &RunEnd) -> Re
 }
 
 /// One attempt, as the ledger has it.
-#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the columns of mission_runs, see there")]
 pub struct Run {
+    /// Grows with time.
     pub id: i64,
+    /// Whose mission.
     pub user_id: String,
+    /// Which.
     pub mission_id: String,
-    #[serde(serialize_with = "as_iso")]
-    pub slot: SqlTime,
+    /// The slot it was for.
+    #[schema(value_type = String, format = DateTime)]
+    pub slot: DbTime,
+    /// Of this slot, from 1.
     pub attempt: i32,
+    /// The process that made it.
     pub replica: Uuid,
-    #[serde(serialize_with = "as_iso")]
-    pub started_at: SqlTime,
-    #[serde(serialize_with = "as_iso_or_null")]
-    pub finished_at: Option<SqlTime>,
+    /// When it was claimed.
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: DbTime,
+    /// Null while it runs.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<DbTime>,
+    /// How it ended; null while it runs.
     pub outcome: Option<String>,
+    /// Why, where that is not plain.
     pub reason: Option<String>,
+    /// The iteration that it wrote.
     pub iteration_id: Option<String>,
+    /// The model that answered.
     pub model: Option<String>,
+    /// Tokens in; null where mana-llm was not called.
     pub prompt_tokens: Option<i64>,
+    /// Tokens out.
     pub completion_tokens: Option<i64>,
+    /// Time with mana-llm, in milliseconds.
     pub latency_ms: Option<i64>,
 }
 
 /// Which runs.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
+    /// This one.
+    pub id: Option<i64>,
     /// Of this user.
     pub user_id: Option<String>,
     /// Of this mission.
@@ -173,16 +191,20 @@ pub struct RunFilter {
 pub async fn list(store: &Store, filter: &RunFilter, limit: u32) -> Result<Vec<Run>, StoreError> {
     within(TRANSACTION, async {
         let mut tx = store.begin().await?;
+        // The filters that are set decide the plan.
+        tx.execute("SET LOCAL plan_cache_mode = force_custom_plan").await?;
         let runs = sqlx::query_as(
             "SELECT * FROM mana_ai.mission_runs
              WHERE ($1::text IS NULL OR user_id = $1) AND ($2::text IS NULL OR mission_id = $2)
                  AND ($3::text IS NULL OR outcome = $3) AND ($4::bigint IS NULL OR id < $4)
-             ORDER BY id DESC LIMIT $5",
+                 AND ($5::bigint IS NULL OR id = $5)
+             ORDER BY id DESC LIMIT $6",
         )
         .bind(&filter.user_id)
         .bind(&filter.mission_id)
         .bind(filter.outcome.map(RunOutcome::as_str))
         .bind(filter.before)
+        .bind(filter.id)
         .bind(i64::from(limit))
         .fetch_all(&mut *tx)
         .await?;
@@ -233,12 +255,4 @@ async fn close_forgotten(store: &Store) -> Result<(), StoreError> {
     .execute(&mut *tx)
     .await?;
     tx.commit().await
-}
-
-fn as_iso<S: Serializer>(at: &SqlTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&iso(at.to_jiff()))
-}
-
-fn as_iso_or_null<S: Serializer>(at: &Option<SqlTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    at.map(|at| iso(at.to_jiff())).serialize(serializer)
 }

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff_sqlx::Timestamp as SqlTime;
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::runs::{RunEnd, RunOutcome, bind_end, ending_run};
-use super::{Store, StoreError, TRANSACTION, sql_time, within};
+use super::{DbTime, Store, StoreError, TRANSACTION, sql_time, within};
 
 /// How many of the oldest are looked at for each place: some are locked by another replica, some are
 /// their user's third.
@@ -23,11 +23,11 @@ pub struct ClaimedMission {
     /// Which.
     pub mission_id: String,
     /// The slot that was due: a point of its cadence.
-    #[sqlx(try_from = "SqlTime")]
     pub slot: DbTime,
     /// When.
-    #[sqlx(try_from = "SqlTime")]
     pub claimed_at: DbTime,
+    /// Asked for by an operator, and not due: the slot is this moment, and the mission's own one stays.
+    pub forced: bool,
     /// Proof of the lease. Random, and new for each attempt.
     pub lease_token: Uuid,
     /// How many rows of the mission the schedule knew of.
@@ -63,16 +63,6 @@ impl ClaimedMission {
     /// See [`SUSPECT_AFTER`].
     pub fn is_suspect(&self) -> bool {
         self.lost.0 >= SUSPECT_AFTER
-    }
-}
-
-/// A time as the database has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DbTime(pub Timestamp);
-
-impl From<SqlTime> for DbTime {
-    fn from(time: SqlTime) -> Self {
-        Self(time.to_jiff())
     }
 }
 
@@ -138,6 +128,7 @@ oldest AS MATERIALIZED (
     WHERE next_run_at <= $1 AND not_before < 'infinity' AND not_before <= $1
         AND (lease_until IS NULL OR lease_until <= clock_timestamp())
         AND user_id <> ALL (ARRAY(SELECT user_id FROM in_flight WHERE missions >= $2))
+        AND NOT EXISTS (SELECT FROM mana_ai.pause)
     ORDER BY next_run_at LIMIT $5),
 ranked AS MATERIALIZED (
     SELECT user_id, mission_id, next_run_at, coalesce(in_flight.missions, 0)
@@ -162,7 +153,7 @@ claimed AS (
         run_id = nextval(pg_get_serial_sequence('mana_ai.mission_runs', 'id'))
     FROM mine WHERE (s.user_id, s.mission_id) = (mine.user_id, mine.mission_id)
     RETURNING s.user_id, s.mission_id, s.next_run_at AS slot, s.lease_token, s.change_count, s.run_id,
-        s.attempts AS attempt, s.lost, s.failed_slots, clock_timestamp() AS claimed_at),
+        s.attempts AS attempt, s.lost, s.failed_slots, clock_timestamp() AS claimed_at, false AS forced),
 begun AS (
     INSERT INTO mana_ai.mission_runs (id, user_id, mission_id, slot, attempt, replica)
     SELECT run_id, user_id, mission_id, slot, attempt, $8 FROM claimed),
@@ -223,7 +214,7 @@ pub async fn release(
         .bind(end.outcome == RunOutcome::Quarantined)
         .bind(retry == Retry::OnNewRow)
         .bind(claimed.change_count)
-        .bind(end.outcome.is_refunded())
+        .bind(end.outcome.is_refunded() || claimed.forced)
         .bind(at)
         .bind(after);
     within(TRANSACTION, async {
@@ -235,7 +226,7 @@ pub async fn release(
 }
 
 /// A mission that is set aside until a device writes a row of it.
-#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Quarantined {
     /// Whose.

@@ -1,13 +1,16 @@
 //! The runner: a tick when asked, the loop, and whether it is able to.
 
+mod now;
 mod pass;
+
+pub use now::NotRun;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -79,6 +82,8 @@ pub struct Runner {
     prepared: OnceCell<()>,
     reconciled: AtomicBool,
     pulse: Arc<Pulse>,
+    /// For missions that operators ask for.
+    places: Semaphore,
     stop: CancellationToken,
 }
 
@@ -102,6 +107,7 @@ impl Runner {
     /// Once `stop` is cancelled no new mission is begun.
     pub fn new(worker: Worker, settings: RunnerSettings, stop: CancellationToken) -> Self {
         let pulse = Arc::new(Pulse::new(settings.interval.map(|interval| interval + LATE)));
+        let places = Semaphore::new(settings.concurrency);
         Self {
             worker,
             settings,
@@ -111,6 +117,7 @@ impl Runner {
             prepared: OnceCell::new(),
             reconciled: AtomicBool::new(false),
             pulse,
+            places,
             stop,
         }
     }

@@ -11,9 +11,10 @@ use crate::attempt::Report;
 use crate::domain::time::iso;
 use crate::planner::breaker::Admission;
 use crate::stats::TickStats;
+use crate::store::operations::sign_in;
 use crate::store::runs::{RunOutcome, prune};
 use crate::store::schedule::{self, ClaimLimits, ClaimedMission};
-use crate::store::{StoreError, now_if_writable, refresh::refresh};
+use crate::store::{DbTime, Opening, StoreError, open_if_writable, refresh::refresh};
 
 /// Who waits for a step of a tick waits at most so long, beyond what the step itself allows.
 const GRACE: Duration = Duration::from_mins(3);
@@ -51,6 +52,7 @@ impl Runner {
             stats.errors.push(error.to_string());
         }
         stats.sum_up();
+        self.sign_in(&stats).await;
         tracing::info!(
             due = stats.due_mission_count,
             produced = stats.plans_produced,
@@ -64,14 +66,27 @@ impl Runner {
         stats
     }
 
+    /// For the status page. A database that does not take it has been complained about.
+    async fn sign_in(&self, stats: &TickStats) {
+        let breaker = self.worker.gate.why().map(|why| why.to_string());
+        let signed = sign_in(&self.worker.store, self.worker.replica, breaker, &stats.counts()).await;
+        if let Err(error) = signed {
+            tracing::debug!(%error, "not signed in");
+        }
+    }
+
     async fn work(&self, claim_for: Option<Duration>, stats: &mut TickStats) -> Result<(), StoreError> {
         self.pulse.expect_within(LONG_STEP);
         self.prepare().await?;
         // Before anything else: where nothing can be stored, no model is asked.
-        let due_at = now_if_writable(&self.worker.store).await?;
-        stats.scanned_at = iso(due_at);
+        let Opening { now, paused_since } = open_if_writable(&self.worker.store).await?;
+        stats.scanned_at = iso(now);
         self.follow_the_log(stats).await?;
-        self.plan_all(due_at, claim_for, stats).await
+        if let Some(DbTime(since)) = paused_since {
+            stats.errors.push(format!("paused since {}: POST /internal/resume ends it", iso(since)));
+            return Ok(());
+        }
+        self.plan_all(now, claim_for, stats).await
     }
 
     /// Refreshes the schedule. What is scheduled already can be planned even if that fails, since each

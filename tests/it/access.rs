@@ -7,7 +7,7 @@ use mana_ai::service;
 use mana_ai::store::changes::fold_mission;
 use mana_ai::store::refresh::refresh;
 use mana_ai::store::schedule::claim;
-use mana_ai::store::{Store, StoreError, UserTx, access, now_if_writable};
+use mana_ai::store::{Store, StoreError, UserTx, access, open_if_writable};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 use std::time::Duration;
@@ -56,7 +56,7 @@ async fn check_walls(store: &Store) {
     let leaked = count("SELECT count(*) FROM sync_changes").fetch_one(&mut *tx).await.unwrap();
     assert_eq!((seen, leaked), (1, 0), "the view shows dates of all, without a user the table shows nothing");
     tx.rollback().await.unwrap();
-    let due_at = now_if_writable(store).await.unwrap();
+    let due_at = open_if_writable(store).await.unwrap().now;
 
     let claimed = claim(store, REPLICA, due_at, LIMITS).await.unwrap();
     assert_eq!(claimed.len(), 1, "the scan sees the due mission");

@@ -132,7 +132,9 @@ async fn inspect_tells_why() {
     let all = inspect(&world.store, "alice", None).await.unwrap();
     let told: Vec<_> = all
         .iter()
-        .map(|mission| (mission.mission_id.as_str(), mission.due, mission.reason.as_str()))
+        .map(|mission| {
+            (mission.status.mission_id.as_str(), mission.status.due, mission.status.reason.as_str())
+        })
         .collect();
     let expected = [
         ("a-due", true, "due since "),

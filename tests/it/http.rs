@@ -13,19 +13,19 @@ use tokio::task::JoinHandle;
 use crate::support::{KEY, TestDb, World, config, due_mission, soon};
 
 /// The service of a world on a port of its own.
-struct Served {
-    base: String,
+pub struct Served {
+    pub base: String,
     client: Client,
-    world: World,
+    pub world: World,
     service: JoinHandle<Result<service::Stopped, service::StartError>>,
 }
 
 impl Served {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::with(World::new().await, &[("TICK_ENABLED", "false")]).await
     }
 
-    async fn with(world: World, vars: &[(&str, &str)]) -> Self {
+    pub async fn with(world: World, vars: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let config = config(&world.db.url, world.llm.url(), vars);
@@ -34,11 +34,11 @@ impl Served {
         Self { base, client, world, service }
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))
     }
 
-    async fn json(&self, request: RequestBuilder) -> (StatusCode, Value) {
+    pub async fn json(&self, request: RequestBuilder) -> (StatusCode, Value) {
         let response = soon(request.send()).await.unwrap();
         let status = response.status();
         (status, serde_json::from_str(&response.text().await.unwrap()).unwrap())

@@ -13,6 +13,7 @@ mod kills;
 mod leases;
 mod ledger;
 mod llm;
+mod ops;
 mod pipeline;
 mod process;
 mod properties;

@@ -162,7 +162,7 @@ async fn a_slot_is_planned_once_even_if_its_user_goes_back() {
     assert_eq!(world.tick().await.plans_written_back, 0);
     let told = &inspect(&world.store, "alice", None).await.unwrap()[0];
     assert_eq!(
-        (told.due, told.reason.as_str()),
+        (told.status.due, told.status.reason.as_str()),
         (false, "this slot has its plan already; only another nextRunAt makes it due")
     );
     assert_eq!(world.llm.requests().len(), 1);

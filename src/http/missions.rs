@@ -1,0 +1,153 @@
+//! Where missions stand, and what an operator may do with one. None of their text.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::AppState;
+use super::error::{ApiError, ErrorBody, MissionPath, Params, RecordId};
+use crate::inspect::{MissionStatus, inspect};
+use crate::store::operations::lift_waits;
+use crate::store::runs::Run;
+use crate::store::schedule::{Quarantined, quarantined};
+use crate::tick::NotRun;
+
+/// Of `quarantined`, in one answer.
+const PAGE: u32 = 1000;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct MissionsParams {
+    /// Whose missions.
+    #[param(value_type = String, min_length = 1, max_length = 1024)]
+    user: RecordId,
+}
+
+/// A user's missions.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Missions {
+    missions: Vec<MissionStatus>,
+}
+
+/// Where each mission of a user stands: due or not, and why.
+#[utoipa::path(get, path = "/internal/missions", tag = "missions", params(MissionsParams), responses(
+    (status = 200, body = Missions), (status = 400, body = ErrorBody, description = "A parameter is missing or wrong"),
+    (status = 401, body = ErrorBody, description = "The key is missing or wrong"),
+    (status = 503, body = ErrorBody, description = "The database did not answer")))]
+pub(super) async fn list(
+    State(state): State<AppState>,
+    Params(params): Params<MissionsParams>,
+) -> Result<Json<Missions>, ApiError> {
+    let missions = inspect(state.runner.store(), &params.user.0, None).await?;
+    Ok(Json(Missions { missions: missions.into_iter().map(|mission| mission.status).collect() }))
+}
+
+/// Where a mission stands: its schedule, why it is due or not, its latest attempts.
+#[utoipa::path(get, path = "/internal/missions/{user}/{mission}", tag = "missions",
+    params(("user" = String, Path, min_length = 1), ("mission" = String, Path, min_length = 1)), responses(
+    (status = 200, body = MissionStatus), (status = 400, body = ErrorBody, description = "An id is not one"),
+    (status = 401, body = ErrorBody, description = "The key is missing or wrong"),
+    (status = 404, body = ErrorBody, description = "This user has no such mission"),
+    (status = 503, body = ErrorBody, description = "The database did not answer")))]
+pub(super) async fn show(
+    State(state): State<AppState>,
+    path: MissionPath,
+) -> Result<Json<MissionStatus>, ApiError> {
+    Ok(Json(status_of(&state, &path).await?))
+}
+
+async fn status_of(state: &AppState, path: &MissionPath) -> Result<MissionStatus, ApiError> {
+    let mut missions = inspect(state.runner.store(), &path.user_id, Some(&path.mission_id)).await?;
+    let missing = || ApiError(StatusCode::NOT_FOUND, "this user has no such mission".into());
+    missions.pop().map(|mission| mission.status).ok_or_else(missing)
+}
+
+/// Plans a mission now, whether its slot has come or not, under all guards. Answers when it is done. A slot
+/// that has not come stays where it is; an attempt that fails is not repeated by itself.
+#[utoipa::path(post, path = "/internal/missions/{user}/{mission}/run", tag = "missions",
+    params(("user" = String, Path, min_length = 1), ("mission" = String, Path, min_length = 1)), responses(
+    (status = 200, body = Run, description = "It was tried: outcome and reason tell how that ended"),
+    (status = 400, body = ErrorBody, description = "An id is not one"),
+    (status = 401, body = ErrorBody, description = "The key is missing or wrong"),
+    (status = 404, body = ErrorBody, description = "This user has no such mission"),
+    (status = 409, body = ErrorBody, description = "It may not be tried now, and why"),
+    (status = 503, body = ErrorBody, description = "The database did not answer, or mana-llm is not to be called now")))]
+pub(super) async fn run(State(state): State<AppState>, path: MissionPath) -> Result<Json<Run>, ApiError> {
+    let status = status_of(&state, &path).await?;
+    // In a task of its own: a client that hangs up must not drop a call that is paid for.
+    let runner = Arc::clone(&state.runner);
+    let run = state.ticks.spawn(async move { runner.run_now(&path.user_id, &path.mission_id).await });
+    match run.await {
+        Ok(Ok(run)) => Ok(Json(run)),
+        Ok(Err(NotRun::Store(error))) => Err(error.into()),
+        Ok(Err(error @ NotRun::Held(_))) => Err(ApiError(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+        Ok(Err(error)) => {
+            Err(ApiError(StatusCode::CONFLICT, format!("{error}. Where it stands: {}", status.reason)))
+        }
+        Err(_) => {
+            Err(ApiError(StatusCode::INTERNAL_SERVER_ERROR, "the attempt ended early, see the log".into()))
+        }
+    }
+}
+
+/// Whether there was something to lift.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Released {
+    released: bool,
+}
+
+/// Lifts what keeps a mission waiting: quarantine, backoff, rest. One whose rows cannot be read stays as it is.
+#[utoipa::path(post, path = "/internal/missions/{user}/{mission}/release", tag = "missions",
+    params(("user" = String, Path, min_length = 1), ("mission" = String, Path, min_length = 1)), responses(
+    (status = 200, body = Released), (status = 400, body = ErrorBody, description = "An id is not one"),
+    (status = 401, body = ErrorBody, description = "The key is missing or wrong"),
+    (status = 404, body = ErrorBody, description = "This user has no such mission"),
+    (status = 503, body = ErrorBody, description = "The database did not answer")))]
+pub(super) async fn release(
+    State(state): State<AppState>,
+    path: MissionPath,
+) -> Result<Json<Released>, ApiError> {
+    status_of(&state, &path).await?;
+    let released = lift_waits(state.runner.store(), &path.user_id, &path.mission_id).await?;
+    Ok(Json(Released { released }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct QuarantineParams {
+    /// Go on after this user's …
+    #[serde(default)]
+    after_user: String,
+    /// … this mission: the last one of the page before.
+    #[serde(default)]
+    after_mission: String,
+}
+
+/// Missions that are set aside.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct QuarantinePage {
+    /// In the order of their ids; at most 1,000.
+    missions: Vec<Quarantined>,
+}
+
+/// The missions of all users that are set aside, and why.
+#[utoipa::path(get, path = "/internal/quarantine", tag = "missions", params(QuarantineParams), responses(
+    (status = 200, body = QuarantinePage), (status = 400, body = ErrorBody, description = "A parameter is wrong"),
+    (status = 401, body = ErrorBody, description = "The key is missing or wrong"),
+    (status = 503, body = ErrorBody, description = "The database did not answer")))]
+pub(super) async fn list_quarantined(
+    State(state): State<AppState>,
+    Params(params): Params<QuarantineParams>,
+) -> Result<Json<QuarantinePage>, ApiError> {
+    if params.after_user.contains('\0') || params.after_mission.contains('\0') {
+        return Err(ApiError(StatusCode::BAD_REQUEST, "an id holds a NUL character".into()));
+    }
+    let after = (params.after_user.as_str(), params.after_mission.as_str());
+    Ok(Json(QuarantinePage { missions: quarantined(state.runner.store(), after, PAGE).await? }))
+}

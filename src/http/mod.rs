@@ -1,0 +1,103 @@
+//! The routes. `/health` and `/ready` are open, everything under `/internal` needs the service key.
+
+mod error;
+mod health;
+mod missions;
+mod runner;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+use tokio_util::task::TaskTracker;
+use tower_http::limit::RequestBodyLimitLayer;
+use utoipa::OpenApi as _;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::tick::Runner;
+use error::{ApiError, errors_as_json};
+
+/// No route takes more. In bytes.
+const LARGEST_BODY: usize = 64 * 1024;
+const KEY_HEADER: &str = "x-service-key";
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct AppState {
+    /// Runs the ticks.
+    pub runner: Arc<Runner>,
+    /// For `/internal`.
+    pub service_key: SecretString,
+    /// Does the loop run?
+    pub tick_enabled: bool,
+    /// Ticks and attempts that a request started: they go on when the client has gone.
+    pub ticks: TaskTracker,
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(info(
+    title = "mana-ai",
+    description = "Plans users' due AI missions. What operators ask it.",
+    license(name = "proprietary", identifier = "LicenseRef-proprietary")
+))]
+struct Described;
+
+/// Each route with its description, so that none goes without.
+fn described() -> (Router<AppState>, utoipa::openapi::OpenApi) {
+    let (routes, mut openapi) = OpenApiRouter::with_openapi(Described::openapi())
+        .routes(routes!(health::health))
+        .routes(routes!(health::ready))
+        .routes(routes!(runner::tick))
+        .routes(routes!(runner::pause))
+        .routes(routes!(runner::resume))
+        .routes(routes!(runner::status))
+        .routes(routes!(runner::list_runs))
+        .routes(routes!(missions::list))
+        .routes(routes!(missions::list_quarantined))
+        .routes(routes!(missions::show))
+        .routes(routes!(missions::run))
+        .routes(routes!(missions::release))
+        .split_for_parts();
+    let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Service-Key")));
+    openapi.components.get_or_insert_default().add_security_scheme("key", key);
+    openapi.security = Some(vec![SecurityRequirement::new("key", Vec::<String>::new())]);
+    (routes, openapi)
+}
+
+/// The description of the routes, as `/internal/openapi.json` answers it.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    described().1
+}
+
+/// All routes.
+pub fn router(state: AppState) -> Router {
+    let (routes, openapi) = described();
+    let openapi = axum::Json(openapi);
+    routes
+        .route("/internal/openapi.json", get(|| async { openapi }))
+        .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
+        .layer(middleware::from_fn_with_state(state.clone(), require_key))
+        .layer(middleware::map_response(errors_as_json))
+        .with_state(state)
+}
+
+/// Before routing, so that an unknown path under `/internal` tells a stranger nothing either.
+async fn require_key(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let internal = request.uri().path().split('/').nth(1) == Some("internal");
+    let key = request.headers().get(KEY_HEADER).map(|key| key.as_bytes()).unwrap_or_default();
+    // Constant in the bytes; the length of the key may show.
+    let known: bool = key.ct_eq(state.service_key.expose_secret().as_bytes()).into();
+    if internal && !known {
+        return ApiError(StatusCode::UNAUTHORIZED, "X-Service-Key is missing or wrong".into())
+            .into_response();
+    }
+    next.run(request).await
+}
