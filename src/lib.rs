@@ -22,6 +22,7 @@
 //! Iteration → NewChange`, and only the last can be inserted.
 
 pub mod attempt;
+pub mod check;
 pub mod client;
 pub mod config;
 pub mod domain;

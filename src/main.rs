@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use mana_ai::config::{self, Config};
 use mana_ai::service::Stopped;
 use mana_ai::store::runs::{self, RunFilter, RunOutcome};
@@ -35,6 +35,9 @@ enum Command {
     Tick,
     /// Set the database up: roles, view, policy, grants, tables, index. May be repeated
     Migrate,
+    /// Look whether everything is there: configuration, database, roles, policies, index, mana-llm (with one
+    /// tiny call); exit code 1 if anything is not, with the way to mend it
+    Check,
     /// Print a user's missions as the log tells them, and why each is due or not, as JSON
     Inspect {
         /// Whose missions
@@ -49,6 +52,11 @@ enum Command {
     },
     /// Print the latest attempts, newest first, as JSON; none of the missions' text
     Runs(RunsArgs),
+    /// Print the completions of this command line for a shell
+    Completions {
+        /// Which
+        shell: clap_complete::Shell,
+    },
     /// Print the description of the HTTP routes, OpenAPI 3.1
     Openapi,
     /// Ask the service on PORT for its health; exit code 1 if it does not answer. For containers
@@ -114,6 +122,11 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Inspect { user: Some(user), mission, .. } => print_missions(&user, mission.as_deref()).await,
         Command::Inspect { user: None, .. } => print_quarantined().await,
         Command::Runs(args) => print_runs(args).await,
+        Command::Check => check().await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "mana-ai", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Openapi => {
             println!("{}", mana_ai::http::openapi().to_pretty_json()?);
             Ok(ExitCode::SUCCESS)
@@ -186,6 +199,18 @@ async fn print_missions(user: &str, mission: Option<&str>) -> Result<ExitCode, F
     let missions = inspect::inspect(&store(&config)?, user, mission).await?;
     println!("{}", serde_json::to_string_pretty(&missions)?);
     Ok(ExitCode::SUCCESS)
+}
+
+async fn check() -> Result<ExitCode, Failure> {
+    let config = Config::from_env()?;
+    log_to_stderr();
+    let mut fine = true;
+    mana_ai::check::check(&config, |checked| {
+        fine &= checked.is_fine();
+        println!("{checked}");
+    })
+    .await;
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Page by page: there may be many.

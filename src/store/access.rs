@@ -56,23 +56,56 @@ SELECT problem FROM own, LATERAL (VALUES
 
 /// Is everything there that the service needs? `Err` says what is not.
 pub async fn verify(store: &Store) -> Result<(), StoreError> {
-    within(TRANSACTION, verify_all(store)).await
+    let survey = survey(store).await?;
+    if !survey.log {
+        return Err(StoreError::NoSyncChanges);
+    }
+    let mut missing = survey.problems;
+    missing.extend(survey.missing_tables);
+    if missing.is_empty() { Ok(()) } else { Err(StoreError::NotSetUp(missing.join("; "))) }
 }
 
-async fn verify_all(store: &Store) -> Result<(), StoreError> {
+/// What is there, and what is not.
+#[derive(Debug)]
+pub struct Survey {
+    /// Who and where the server is, and who we are to it.
+    pub server: String,
+    /// Is mana-sync's table there?
+    pub log: bool,
+    /// What of `access.sql` is not as it should be.
+    pub problems: Vec<String>,
+    /// Of our own tables.
+    pub missing_tables: Vec<String>,
+    /// Is the index there, and whole?
+    pub index: bool,
+}
+
+/// Looks at everything.
+pub async fn survey(store: &Store) -> Result<Survey, StoreError> {
+    within(TRANSACTION, survey_all(store)).await
+}
+
+async fn survey_all(store: &Store) -> Result<Survey, StoreError> {
     // As the login itself: before the set-up there is no role to become. On a connection of its own, which
     // says at once why there is none, and takes none from the missions.
     let mut db = store.log_in().await?;
-    verify_access(&mut db).await?;
-    let missing =
-        "SELECT name FROM unnest(ARRAY['mission_schedule', 'refresh_cursor', 'mission_runs', 'replicas', 'pause']) AS name
-        WHERE to_regclass('mana_ai.' || name) IS NULL";
-    let missing: Vec<String> = sqlx::query_scalar(missing).fetch_all(&mut db).await?;
+    let (server, log, index) = sqlx::query_as(
+        "SELECT format('PostgreSQL %s, database %s, as %s', current_setting('server_version'), current_database(), session_user),
+             to_regclass('sync_changes') IS NOT NULL,
+             coalesce((SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('mana_ai_mission_changes')), false)",
+    )
+    .fetch_one(&mut db)
+    .await?;
+    let problems = if log { sqlx::query_scalar(CHECKS).fetch_all(&mut db).await? } else { Vec::new() };
+    let missing_tables = sqlx::query_scalar(
+        "SELECT format('the table mana_ai.%s is missing', name)
+         FROM unnest(ARRAY['mission_schedule', 'refresh_cursor', 'mission_runs', 'replicas', 'pause']) AS name
+         WHERE to_regclass('mana_ai.' || name) IS NULL",
+    )
+    .fetch_all(&mut db)
+    .await?;
     db.close().await?;
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(StoreError::NotSetUp(format!("of the schema mana_ai there is no {}", missing.join(", "))))
+    Ok(Survey { server, log, problems, missing_tables, index })
 }
 
 async fn verify_access(db: &mut PgConnection) -> Result<(), StoreError> {

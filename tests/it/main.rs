@@ -4,6 +4,7 @@
 
 mod access;
 mod bad_rows;
+mod check;
 mod cli;
 mod device;
 #[path = "../faults/mod.rs"]
