@@ -8,9 +8,9 @@
 //!
 //! 1. [`domain`] says what the log means, without any I/O: rows ([`domain::change`]) are folded into
 //!    records ([`domain::fold`]), those are missions ([`domain::mission`]) with iterations
-//!    ([`domain::iteration`]) and a [`domain::cadence`].
+//!    ([`domain::iteration`]) and a [`domain::cadence`]. Whatever others wrote as JSON is read by [`domain::json`].
 //! 2. [`planner`] asks the model: the allow-list ([`planner::tools`]), the [`planner::prompt`], the client
-//!    ([`planner::llm`]), and what of the answer is a [`planner::plan`].
+//!    ([`planner::llm`]), what it answered ([`planner::answer`]), and what of that is a [`planner::plan`].
 //! 3. [`store`] is the database: [`store::UserTx`] is the only door to a user's rows
 //!    ([`store::changes`]); the schedule of all users is kept by [`store::refresh`] and handed out under
 //!    leases by [`store::schedule`]; [`store::access`] sets it up.

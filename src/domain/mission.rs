@@ -8,7 +8,7 @@ use super::cadence::Cadence;
 use super::change::WRITTEN_FIELDS;
 use super::fold::{Record, text_of};
 use super::iteration::{PastIteration, iteration_id, lenient};
-use super::{staging, time};
+use super::{json, staging, time};
 
 /// With this many server iterations that no device has staged, nobody is reading: nothing is spent.
 const UNSTAGED_LIMIT: usize = 3;
@@ -116,7 +116,7 @@ impl Mission {
             cadence: Cadence::parse(cadence)
                 .map_err(|error| Unreadable { field: "cadence", problem: error.to_string() })?,
             standing: Standing::of(record)?,
-            history: iterations.iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect(),
+            history: iterations.iter().filter_map(|raw| json::read(raw.get()).ok()).collect(),
             iterations,
             written_clocks: WRITTEN_FIELDS.iter().map(|field| record.clock(field).into_owned()).collect(),
         })
@@ -206,7 +206,7 @@ fn storable(slot: Timestamp) -> Option<Timestamp> {
 /// The elements of an array that have the shape of a `T`.
 fn elements<T: DeserializeOwned>(raw: &RawValue) -> Vec<T> {
     let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
-    elements.into_iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect()
+    elements.into_iter().filter_map(|raw| json::read(raw.get()).ok()).collect()
 }
 
 /// What a value is, in words that tell nothing of its content.

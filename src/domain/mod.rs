@@ -4,6 +4,7 @@ pub mod cadence;
 pub mod change;
 pub mod fold;
 pub mod iteration;
+pub mod json;
 pub mod mission;
 pub mod staging;
 pub mod time;

@@ -7,6 +7,7 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::iteration::{Actor, PastIteration, PastStep};
+use super::json;
 
 /// What a user is asked to approve.
 #[derive(Debug, Clone)]
@@ -44,8 +45,7 @@ pub fn stage(
     mut new_id: impl FnMut() -> String,
 ) -> (Vec<Proposal>, Option<Value>) {
     // Writing back what could not be read would lose it.
-    let values: serde_json::Result<Vec<Value>> =
-        iterations.iter().map(|raw| serde_json::from_str(raw.get())).collect();
+    let values: Result<Vec<Value>, _> = iterations.iter().map(|raw| json::read(raw.get())).collect();
     let Ok(mut values) = values else { return (Vec::new(), None) };
     let mut proposals = Vec::new();
     for value in &mut values {

@@ -2,14 +2,18 @@
 //! then the number of steps and each step's parameters.
 
 use jiff::Timestamp;
-use serde_json::{Deserializer, Map, Value};
+use serde_json::{Deserializer, Map, Value, value::RawValue};
 
 use super::tools::{self, ParamError, Tool};
 use crate::domain::iteration::{Intent, Iteration, PlanStep};
+use crate::domain::json::{self, Fault};
 use crate::domain::time::iso;
 
 /// More steps than this are not a plan that a person would read.
 pub const MAX_STEPS: usize = 5;
+
+/// As a tree, a text can take seventy times the memory. In bytes; a plan has some kilobytes.
+const LONGEST: usize = 256 * 1024;
 
 /// No tool takes params that come near this.
 const MAX_DEPTH: usize = 32;
@@ -40,6 +44,9 @@ pub struct Step {
 /// user's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
+    /// More text than any plan has.
+    #[error("the answer is over 256 KiB")]
+    TooLong,
     /// Neither a fenced block nor bare JSON.
     #[error("the answer is not JSON, fenced or bare (fault in line {line}, column {column})")]
     NotJson {
@@ -57,6 +64,12 @@ pub enum PlanError {
     /// NUL cannot be stored in Postgres' `jsonb`.
     #[error("the plan holds a NUL character")]
     Nul,
+    /// Half a surrogate pair is no character, neither for us nor for Postgres.
+    #[error("the plan holds half a character (a lone surrogate)")]
+    LoneSurrogate,
+    /// See [`Fault::Reserved`].
+    #[error("the plan holds a key that cannot be read safely")]
+    ReservedKey,
     /// Devices and we ourselves could not read it again inside an iteration.
     #[error("the plan is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
@@ -170,16 +183,30 @@ impl Step {
 /// The whole text if it is JSON, else that of the first fenced block. There the value is read first and
 /// the fence's end looked for after it: strings may hold backticks.
 fn json_of(text: &str) -> Result<Value, PlanError> {
-    let fault = |error: serde_json::Error| PlanError::NotJson { line: error.line(), column: error.column() };
-    let bare = serde_json::from_str(text.trim());
+    if text.len() > LONGEST {
+        return Err(PlanError::TooLong);
+    }
+    let bare = json::read(text.trim());
     let Some((_, fenced)) = text.split_once("```").filter(|_| bare.is_err()) else {
-        return bare.map_err(fault);
+        return Ok(bare?);
     };
     let fenced = fenced.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
-    let mut values = Deserializer::from_str(fenced).into_iter::<Value>();
-    let value = values.next().ok_or(PlanError::NotJson { line: 1, column: 1 })?.map_err(fault)?;
+    let mut values = Deserializer::from_str(fenced).into_iter::<&RawValue>();
+    let first = values.next().ok_or(PlanError::NotJson { line: 1, column: 1 })?;
+    let value = json::read(first.map_err(|error| Fault::of(&error))?.get())?;
     let closed = fenced[values.byte_offset()..].trim_start().starts_with("```");
     closed.then_some(value).ok_or(PlanError::OpenFence)
+}
+
+impl From<Fault> for PlanError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Syntax { line, column } => Self::NotJson { line, column },
+            Fault::TooDeep => Self::TooDeep,
+            Fault::LoneSurrogate => Self::LoneSurrogate,
+            Fault::Reserved => Self::ReservedKey,
+        }
+    }
 }
 
 fn text_or_empty(value: &Value, key: &str) -> String {
