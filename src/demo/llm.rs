@@ -28,9 +28,11 @@ pub enum Behaviour {
     /// This text as the model's answer.
     Say(String),
     /// This status, headers and body.
-    Raw(u16, Vec<(&'static str, String)>, String),
+    Raw(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// A body without end.
     Flood,
+    /// Headers that promise a body, and nothing else.
+    Headers,
     /// Headers at once, then a byte every so often.
     Drip(Duration),
     /// The first half of a plan, and the connection breaks.
@@ -168,6 +170,10 @@ async fn respond(behaviour: Behaviour, request: &Value) -> Response {
         Behaviour::Break => half(&answer::plan_for(request)),
         Behaviour::Flood => endless(Duration::ZERO, vec![b' '; 64 * 1024]),
         Behaviour::Drip(pause) => endless(pause, vec![b' ']),
+        Behaviour::Headers => {
+            let nothing = futures_util::stream::pending::<std::io::Result<Vec<u8>>>();
+            ([("content-length", "1000")], Body::from_stream(nothing)).into_response()
+        }
         Behaviour::Hang => std::future::pending().await,
     }
 }

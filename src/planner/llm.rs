@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
+use super::answer::{self, Usage};
 use super::prompt::Messages;
 use super::retry::{Disposition, clamp_retry_after};
+use crate::domain::json::field;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TEMPERATURE: f64 = 0.3;
@@ -37,16 +39,6 @@ pub struct Completion {
     pub resolved_model: Option<String>,
     /// What it cost.
     pub usage: Usage,
-}
-
-/// Tokens of a call, 0 where not told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Usage {
-    /// In.
-    pub prompt_tokens: u64,
-    /// Out.
-    pub completion_tokens: u64,
 }
 
 /// Why there is no completion. Holds nothing of the answer's text: it may repeat the prompt.
@@ -88,23 +80,6 @@ pub enum LlmError {
     Unusable(&'static str),
 }
 
-#[derive(Deserialize)]
-struct ChatResponse {
-    choices: Vec<Choice>,
-    #[serde(default)]
-    usage: Option<Usage>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    message: ChoiceMessage,
-}
-
-#[derive(Deserialize)]
-struct ChoiceMessage {
-    content: Option<String>,
-}
-
 impl LlmClient {
     /// `url` is mana-llm's base, such as `http://mana-llm:3025`; `timeout` bounds a whole call.
     pub fn new(url: &str, key: SecretString, model: String, timeout: Duration) -> reqwest::Result<Self> {
@@ -139,6 +114,9 @@ impl LlmClient {
         if let Some(error) = passing_fault(status, &headers) {
             return Err(error);
         }
+        if status.is_success() && is_encoded(&headers) {
+            return Err(LlmError::Unusable("its body is compressed, which was not asked for"));
+        }
         let body = self.body(response).await;
         if !status.is_success() {
             return Err(refusal(status, error_code(&body.unwrap_or_default())));
@@ -172,13 +150,18 @@ impl LlmClient {
 }
 
 fn completion(headers: &HeaderMap, body: &[u8]) -> Result<Completion, LlmError> {
-    let answer: ChatResponse =
-        serde_json::from_slice(body).map_err(|_| LlmError::Unusable("its body is no chat completion"))?;
-    let message = answer.choices.into_iter().next().ok_or(LlmError::Unusable("it has no choices"))?.message;
-    let content = message.content.ok_or(LlmError::Unusable("its message has no content"))?;
+    let answer = answer::read(body).map_err(LlmError::Unusable)?;
     let resolved_model =
         headers.get(RESOLVED_HEADER).and_then(|model| model.to_str().ok()).map(str::to_owned);
-    Ok(Completion { content, resolved_model, usage: answer.usage.unwrap_or_default() })
+    Ok(Completion { content: answer.content, resolved_model, usage: answer.usage })
+}
+
+/// No request of ours accepts an encoding. A body that is never unpacked cannot grow past its limit.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// Would only this call be refused, or every one?
@@ -231,10 +214,10 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// `error.code`, such as `model_not_found`. Only if it is one short word: a sentence could repeat
 /// the prompt.
 fn error_code(body: &[u8]) -> Option<String> {
-    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let code = body.pointer("/error/code")?.as_str()?;
+    let error: &RawValue = field(str::from_utf8(body).ok()?, "error")?;
+    let code: String = field(error.get(), "code")?;
     let one_word = code.len() <= 40 && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    one_word.then(|| code.to_owned())
+    one_word.then_some(code)
 }
 
 fn retry_hint(retry_after: Option<Duration>) -> String {
