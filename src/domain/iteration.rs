@@ -53,8 +53,9 @@ impl PastIteration {
     /// that is wrong, and a tab that crashed under it would block the mission for years.
     pub fn running_until(&self, now: Timestamp) -> Option<Timestamp> {
         let started: Timestamp = self.started_at.parse().ok()?;
+        let until = started.checked_add(FOREGROUND_GRACE).ok()?;
         let running = self.overall_status == "running" && started <= now + FOREGROUND_GRACE;
-        Some(started + FOREGROUND_GRACE).filter(|until| running && *until > now)
+        (running && until > now).then_some(until)
     }
 }
 
