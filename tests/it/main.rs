@@ -9,6 +9,7 @@ mod cli;
 mod device;
 #[path = "../faults/mod.rs"]
 mod faults;
+mod fuzz;
 mod http;
 mod kills;
 mod leases;

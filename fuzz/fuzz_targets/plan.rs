@@ -1,0 +1,6 @@
+#![no_main]
+
+#[macro_use]
+mod target;
+
+target!(mana_ai_fuzz::plan);
