@@ -1,7 +1,7 @@
 //! From a mission to a plan: what the model may do, what it is asked, what it answered.
 
-pub mod breaker;
 pub mod answer;
+pub mod breaker;
 pub mod llm;
 pub mod plan;
 pub mod prompt;

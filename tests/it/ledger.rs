@@ -146,7 +146,7 @@ async fn a_rate_limit_is_waited_for_and_not_charged() {
     for mission in ["m1", "m2", "m3"] {
         world.device(mission).create_mission(mission, due_mission()).await.unwrap();
     }
-    world.llm.behave(Behaviour::Raw(429, vec![("retry-after", "600".into())], String::new()));
+    world.llm.behave(Behaviour::Raw(429, vec![("retry-after", "600".into())], Vec::new()));
     let replica = world.replica(&[("TICK_CONCURRENCY", "1")]);
     let stats = replica.tick(true).await;
     assert_eq!(
