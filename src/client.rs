@@ -9,3 +9,12 @@ pub fn builder() -> reqwest::ClientBuilder {
     // limit on a body's bytes is then one on memory.
     reqwest::Client::builder().no_proxy().no_gzip().no_brotli().no_zstd().no_deflate()
 }
+
+/// Why a call failed. The outermost error only says that sending failed, and where to; the innermost says why.
+pub fn cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

@@ -1,5 +1,6 @@
 //! Every variable: its unit, its default, and what it takes. The only reader of them; `RUST_LOG` alone is
-//! the logger's, and the embedded Postgres looks for programs on `PATH`.
+//! the logger's, `OTEL_BSP_…` and `OTEL_SPAN_…` are OpenTelemetry's, and the embedded Postgres looks for programs
+//! on `PATH`.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -9,6 +10,8 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
+
+use crate::telemetry;
 
 /// The whole configuration of the service. `.env.example` explains the variables to operators.
 #[derive(Debug, Clone)]
@@ -57,6 +60,8 @@ pub struct Config {
     pub breaker_pause: Duration,
     /// `RUN_RETENTION_DAYS`: how long the ledger keeps an attempt.
     pub run_retention: Duration,
+    /// `LOG_FORMAT` and `OTEL_…`: how to log, and where spans go.
+    pub telemetry: telemetry::Settings,
 }
 
 /// Everything that is wrong with the environment, one line per variable.
@@ -119,6 +124,7 @@ impl Config {
             breaker_failures: read.number("BREAKER_FAILURES", 5, 1..=1000, "failures in a row"),
             breaker_pause: read.ms("BREAKER_PAUSE_MS", 30_000, 0..=DAY_MS),
             run_retention: DAY * read.number("RUN_RETENTION_DAYS", 30, 1..=3650, "days"),
+            telemetry: telemetry::Settings::read(&mut read),
         };
         if config.retry_max < config.retry_min {
             let (min, max) = (config.retry_min.as_millis(), config.retry_max.as_millis());
@@ -150,7 +156,7 @@ pub fn var(name: &str) -> Option<String> {
 }
 
 /// Collects faults instead of stopping at the first.
-struct Reader<G> {
+pub(crate) struct Reader<G> {
     get: G,
     faults: Vec<String>,
 }
@@ -160,7 +166,7 @@ impl<G: FnMut(&str) -> Option<String>> Reader<G> {
         (self.get)(name).filter(|value| !value.trim().is_empty())
     }
 
-    fn text(&mut self, name: &str, default: &str) -> String {
+    pub(crate) fn text(&mut self, name: &str, default: &str) -> String {
         self.set(name).unwrap_or_else(|| default.to_owned())
     }
 
@@ -176,8 +182,29 @@ impl<G: FnMut(&str) -> Option<String>> Reader<G> {
         value.into()
     }
 
+    /// Never shown, and without a default.
+    pub(crate) fn hidden<T>(
+        &mut self,
+        name: &str,
+        takes: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.set(name)?;
+        let parsed = parse(value.trim());
+        if parsed.is_none() {
+            self.faults.push(format!("{name} is set, but not taken: it takes {takes}"));
+        }
+        parsed
+    }
+
     /// `takes` says what the value is. One that is not taken is shown: none of these is secret.
-    fn parsed<T>(&mut self, name: &str, default: T, takes: &str, parse: impl Fn(&str) -> Option<T>) -> T {
+    pub(crate) fn parsed<T>(
+        &mut self,
+        name: &str,
+        default: T,
+        takes: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> T {
         let Some(value) = self.set(name) else { return default };
         parse(value.trim()).unwrap_or_else(|| {
             self.faults.push(format!("{name}={value} is not taken: it takes {takes}"));
@@ -185,7 +212,7 @@ impl<G: FnMut(&str) -> Option<String>> Reader<G> {
         })
     }
 
-    fn number<T: FromStr + PartialOrd + Display>(
+    pub(crate) fn number<T: FromStr + PartialOrd + Display>(
         &mut self,
         name: &str,
         default: T,
@@ -196,7 +223,7 @@ impl<G: FnMut(&str) -> Option<String>> Reader<G> {
         self.parsed(name, default, &takes, |value| value.parse().ok().filter(|number| range.contains(number)))
     }
 
-    fn ms(&mut self, name: &str, default: u64, range: RangeInclusive<u64>) -> Duration {
+    pub(crate) fn ms(&mut self, name: &str, default: u64, range: RangeInclusive<u64>) -> Duration {
         Duration::from_millis(self.number(name, default, range, "milliseconds"))
     }
 

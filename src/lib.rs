@@ -17,7 +17,7 @@
 //! 4. [`attempt`] does one claimed mission with these, [`tick`] all that are due, with [`stats`].
 //! 5. [`http`], [`server`] and [`service`] make it a process, [`config`] tells it how, [`inspect`] explains a mission.
 //!
-//! A layer imports itself and the layers above it in this list; [`client`] and [`config`] serve them all. The
+//! A layer imports itself and the layers above it in this list; [`client`], [`config`] and [`telemetry`] serve them all. The
 //! stages are types, `ClaimedMission → Messages → Plan →
 //! Iteration → NewChange`, and only the last can be inserted.
 
@@ -35,6 +35,7 @@ pub mod server;
 pub mod service;
 pub mod stats;
 pub mod store;
+pub mod telemetry;
 pub mod tick;
 
 #[cfg(feature = "demo")]

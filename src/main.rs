@@ -1,6 +1,6 @@
 //! The command line: what to do, how to start and how to stop.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use mana_ai::config::{self, Config};
 use mana_ai::service::Stopped;
 use mana_ai::store::runs::{self, RunFilter, RunOutcome};
 use mana_ai::store::{Store, StoreError, access, schedule};
+use mana_ai::telemetry::{self, Output};
 use mana_ai::{inspect, service};
 use secrecy::ExposeSecret;
 use strum::VariantArray as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// Plans users' due AI missions on the server, while no browser tab is open.
 ///
@@ -145,8 +145,8 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 async fn serve() -> Result<ExitCode, Failure> {
-    let config = Config::from_env()?;
-    log_to_stdout();
+    let mut config = Config::from_env()?;
+    let _exporting = telemetry::log_and_trace(&mut config, Output::Stdout)?;
     let stop = stop_on_signal()?;
     let listener = service::listen(config.port).await?;
     Ok(match service::serve(config, listener, stop).await? {
@@ -156,8 +156,8 @@ async fn serve() -> Result<ExitCode, Failure> {
 }
 
 async fn tick() -> Result<ExitCode, Failure> {
-    let config = Config::from_env()?;
-    log_to_stderr();
+    let mut config = Config::from_env()?;
+    let _exporting = telemetry::log_and_trace(&mut config, Output::Stderr)?;
     let stop = stop_on_signal()?;
     let (_, runner) = service::runner(&config, stop.clone())?;
     let mut ticking = std::pin::pin!(runner.tick(true));
@@ -174,7 +174,7 @@ async fn tick() -> Result<ExitCode, Failure> {
 
 async fn migrate() -> Result<ExitCode, Failure> {
     let config = Config::without_key_from_env()?;
-    log_to_stderr();
+    telemetry::log(&config.telemetry, Output::Stderr);
     match access::migrate(&store(&config)?).await {
         Err(StoreError::MayNot { reason, sql }) => {
             println!("{sql}");
@@ -195,7 +195,7 @@ async fn migrate() -> Result<ExitCode, Failure> {
 
 async fn print_missions(user: &str, mission: Option<&str>) -> Result<ExitCode, Failure> {
     let config = Config::without_key_from_env()?;
-    log_to_stderr();
+    telemetry::log(&config.telemetry, Output::Stderr);
     let missions = inspect::inspect(&store(&config)?, user, mission).await?;
     println!("{}", serde_json::to_string_pretty(&missions)?);
     Ok(ExitCode::SUCCESS)
@@ -216,8 +216,9 @@ async fn check() -> Result<ExitCode, Failure> {
 /// Page by page: there may be many.
 async fn print_quarantined() -> Result<ExitCode, Failure> {
     const PAGE: u32 = 1000;
-    let store = store(&Config::without_key_from_env()?)?;
-    log_to_stderr();
+    let config = Config::without_key_from_env()?;
+    telemetry::log(&config.telemetry, Output::Stderr);
+    let store = store(&config)?;
     let mut all: Vec<schedule::Quarantined> = Vec::new();
     loop {
         let last = all.last().map_or(("", ""), |last| (&last.user_id, &last.mission_id));
@@ -232,8 +233,9 @@ async fn print_quarantined() -> Result<ExitCode, Failure> {
 }
 
 async fn print_runs(args: RunsArgs) -> Result<ExitCode, Failure> {
-    let store = store(&Config::without_key_from_env()?)?;
-    log_to_stderr();
+    let config = Config::without_key_from_env()?;
+    telemetry::log(&config.telemetry, Output::Stderr);
+    let store = store(&config)?;
     let filter = RunFilter {
         id: None,
         user_id: args.user,
@@ -270,23 +272,4 @@ fn stop_on_signal() -> Result<CancellationToken, Failure> {
         std::process::exit(1);
     });
     Ok(stop)
-}
-
-fn log_to_stdout() {
-    let colour = std::io::stdout().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(log_filter()).with_ansi(colour).init();
-}
-
-/// Where stdout is for the answer.
-fn log_to_stderr() {
-    let colour = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_env_filter(log_filter())
-        .with_ansi(colour)
-        .with_writer(std::io::stderr)
-        .init();
-}
-
-fn log_filter() -> EnvFilter {
-    EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy()
 }
