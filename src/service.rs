@@ -17,6 +17,7 @@ use crate::planner::llm::LlmClient;
 use crate::planner::retry::RetryPolicy;
 use crate::server;
 use crate::store::{Store, StoreError, access};
+use crate::telemetry::ms;
 use crate::tick::{Runner, RunnerSettings};
 
 /// Why the service cannot start.
@@ -162,7 +163,7 @@ pub async fn serve(
         () = stop.cancelled() => {}
         ended = &mut server => return ended.map_err(StartError::Serve).map(|()| Stopped::Clean),
     }
-    tracing::info!(drain_ms = config.drain_timeout.as_millis(), "stopping, nothing new is begun");
+    tracing::info!(drain_ms = ms(config.drain_timeout), "stopping, nothing new is begun");
     tasks.close();
     let all = async { tokio::join!(tasks.wait(), server) };
     let (_, stopped) = drain(all, &runner, config.drain_timeout).await;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 pub use error::AttemptError;
@@ -55,6 +56,8 @@ pub struct Worker {
 
 impl Worker {
     /// Works on the mission to the end, and gives up its lease if that is no plan.
+    #[tracing::instrument(name = "mission", skip_all, fields(mission_id = claimed.mission_id, user_id = claimed.user_id,
+        slot = %claimed.slot.0, attempt = claimed.attempt.0, run_id = claimed.run_id, outcome, otel.status_code))]
     pub async fn attempt(&self, claimed: &ClaimedMission) -> Report {
         let mut spent = Spent::default();
         let attempt = if claimed.lost.0 >= self.policy.max_attempts {
@@ -62,10 +65,12 @@ impl Worker {
         } else {
             self.plan(claimed, &mut spent).await
         };
-        match attempt {
+        let report = match attempt {
             Ok(report) => report,
             Err(error) => self.fail(claimed, error, &spent).await,
-        }
+        };
+        report.record();
+        report
     }
 
     async fn plan(&self, claimed: &ClaimedMission, spent: &mut Spent) -> Result<Report, AttemptError> {
@@ -76,7 +81,8 @@ impl Worker {
         let zone = mission.zone(&self.default_zone);
         let messages = prompt::messages(&mission, &TOOLS, claimed.claimed_at.0, &zone);
         // In a task of its own, for it goes on while the result is written.
-        let mut renewal = AbortOnDropHandle::new(tokio::spawn(self.clone().renew(claimed.clone())));
+        let mut renewal =
+            AbortOnDropHandle::new(tokio::spawn(self.clone().renew(claimed.clone()).in_current_span()));
         let plan = tokio::select! {
             plan = self.ask(&messages, spent) => plan?,
             () = self.abandon.cancelled() => return Err(AttemptError::Interrupted),
@@ -100,6 +106,7 @@ impl Worker {
 
     /// Folds the mission: the schedule may be behind the log, which alone decides. `Err` is the end of an
     /// attempt that has nothing to do.
+    #[tracing::instrument(level = "debug", skip_all)]
     async fn read(&self, claimed: &ClaimedMission) -> Result<Result<Mission, Report>, AttemptError> {
         let read = async {
             let mut tx = UserTx::begin(&self.store, &claimed.user_id).await?;

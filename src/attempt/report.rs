@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::AttemptError;
 use crate::store::runs::RunOutcome;
 use crate::store::schedule::ClaimedMission;
+use crate::telemetry::ms;
 
 /// The end of an attempt, as it is counted and logged.
 #[derive(Debug)]
@@ -46,10 +47,19 @@ impl Report {
         )
     }
 
+    /// Onto the span of the mission.
+    pub(super) fn record(&self) {
+        let span = tracing::Span::current();
+        span.record("outcome", self.outcome.as_str());
+        if self.is_error() {
+            span.record("otel.status_code", "ERROR");
+        }
+    }
+
     /// One line: ids, never a word of the mission.
     pub fn log(&self, claimed: &ClaimedMission, elapsed: Duration) {
         let (mission_id, user_id, slot) = (&claimed.mission_id, &claimed.user_id, claimed.slot.0);
-        let (attempt, elapsed_ms) = (claimed.attempt.0, elapsed.as_millis());
+        let (attempt, elapsed_ms) = (claimed.attempt.0, ms(elapsed));
         let (outcome, reason) = (self.outcome.as_str(), self.reason.as_deref());
         match self.outcome {
             RunOutcome::SlotFailed | RunOutcome::Quarantined => {

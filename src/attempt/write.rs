@@ -48,6 +48,7 @@ impl Worker {
 
     /// One transaction: lock, fold, check everything again, append to the *fresh* iterations, and move
     /// the schedule on. `None` where the lease is no longer ours.
+    #[tracing::instrument(level = "debug", skip_all, fields(again = again))]
     async fn write_once(
         &self,
         claimed: &ClaimedMission,

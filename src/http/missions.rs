@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use tracing::Instrument as _;
 use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
@@ -81,7 +82,7 @@ pub(super) async fn run(State(state): State<AppState>, path: MissionPath) -> Res
     let status = status_of(&state, &path).await?;
     // In a task of its own: a client that hangs up must not drop a call that is paid for.
     let runner = Arc::clone(&state.runner);
-    let run = state.ticks.spawn(async move { runner.run_now(&path.user_id, &path.mission_id).await });
+    let run = state.ticks.spawn(async move { runner.run_now(&path.user_id, &path.mission_id).await }.in_current_span());
     match run.await {
         Ok(Ok(run)) => Ok(Json(run)),
         Ok(Err(NotRun::Store(error))) => Err(error.into()),

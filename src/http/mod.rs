@@ -22,6 +22,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, Securi
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::telemetry;
 use crate::tick::Runner;
 use error::{ApiError, errors_as_json};
 
@@ -86,6 +87,7 @@ pub fn router(state: AppState) -> Router {
         .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
         .layer(middleware::from_fn_with_state(state.clone(), require_key))
         .layer(middleware::map_response(errors_as_json))
+        .layer(middleware::from_fn(telemetry::around_request))
         .with_state(state)
 }
 

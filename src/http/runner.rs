@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use tracing::Instrument as _;
 use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
@@ -35,7 +36,7 @@ pub(super) async fn tick(
 ) -> Result<Json<TickStats>, ApiError> {
     // In a task of its own, for a client that hangs up drops this handler, but must not drop a tick.
     let runner = Arc::clone(&state.runner);
-    let tick = state.ticks.spawn(async move { runner.tick(wait).await });
+    let tick = state.ticks.spawn(async move { runner.tick(wait).await }.in_current_span());
     let panicked =
         |_| ApiError(StatusCode::INTERNAL_SERVER_ERROR, "the tick ended early, see the log".to_owned());
     tick.await.map(Json).map_err(panicked)

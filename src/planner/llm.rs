@@ -1,17 +1,19 @@
 //! The client of mana-llm: one OpenAI-compatible call, with every way it can fail as a case.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use serde_json::value::RawValue;
+use tracing::Span;
 
 use super::answer::{self, Usage};
 use super::prompt::Messages;
 use super::retry::{Disposition, clamp_retry_after};
 use crate::domain::json::field;
+use crate::telemetry::{context, ms};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TEMPERATURE: f64 = 0.3;
@@ -42,7 +44,8 @@ pub struct Completion {
 }
 
 /// Why there is no completion. Holds nothing of the answer's text: it may repeat the prompt.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum LlmError {
     /// Connect, headers and body took longer than the whole call may.
     #[error("mana-llm did not answer within {} ms", .0.as_millis())]
@@ -93,10 +96,15 @@ impl LlmClient {
     }
 
     /// Asks for a plan. Dropping the future drops the call.
+    #[tracing::instrument(name = "llm_call", skip_all, fields(otel.kind = "client", model = self.model, status,
+        error_kind, resolved_model, prompt_tokens, completion_tokens, latency_ms, otel.status_code))]
     pub async fn complete(&self, messages: &Messages) -> Result<Completion, LlmError> {
-        tokio::time::timeout(self.timeout, self.call(messages))
+        let began = Instant::now();
+        let result = tokio::time::timeout(self.timeout, self.call(messages))
             .await
-            .unwrap_or(Err(LlmError::Timeout(self.timeout)))
+            .unwrap_or(Err(LlmError::Timeout(self.timeout)));
+        record(&result, began.elapsed());
+        result
     }
 
     async fn call(&self, messages: &Messages) -> Result<Completion, LlmError> {
@@ -107,9 +115,11 @@ impl LlmClient {
             "response_format": { "type": "json_object" },
         });
         let request = self.http.post(&self.endpoint).bearer_auth(self.key.expose_secret());
-        let request = request.header("content-type", "application/json").body(body.to_string());
+        let request = request.headers(context::headers()).header("content-type", "application/json");
+        let request = request.body(body.to_string());
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
         let status = response.status();
+        Span::current().record("status", status.as_u16());
         let headers = response.headers().clone();
         if let Some(error) = passing_fault(status, &headers) {
             return Err(error);
@@ -140,12 +150,24 @@ impl LlmClient {
         if error.is_timeout() && !error.is_connect() {
             return LlmError::Timeout(self.timeout);
         }
-        // The outermost error only says that sending failed; the innermost says why.
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(source) = cause.source() {
-            cause = source;
+        LlmError::Unreachable(crate::client::cause(&error))
+    }
+}
+
+/// What the call's span tells of its end.
+fn record(result: &Result<Completion, LlmError>, latency: Duration) {
+    let span = Span::current();
+    span.record("latency_ms", ms(latency));
+    match result {
+        Ok(completion) => {
+            span.record("resolved_model", completion.resolved_model.as_deref());
+            span.record("prompt_tokens", completion.usage.prompt_tokens);
+            span.record("completion_tokens", completion.usage.completion_tokens);
         }
-        LlmError::Unreachable(cause.to_string())
+        Err(error) => {
+            span.record("error_kind", <&str>::from(error));
+            span.record("otel.status_code", "ERROR");
+        }
     }
 }
 

@@ -55,6 +55,7 @@ SELECT problem FROM own, LATERAL (VALUES
 ) AS checks (fine, problem) WHERE fine IS NOT TRUE";
 
 /// Is everything there that the service needs? `Err` says what is not.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn verify(store: &Store) -> Result<(), StoreError> {
     let survey = survey(store).await?;
     if !survey.log {
@@ -118,6 +119,7 @@ async fn verify_access(db: &mut PgConnection) -> Result<(), StoreError> {
 }
 
 /// Sets up whatever is missing, but for the index. May be repeated, also twice at once.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn migrate(store: &Store) -> Result<(), StoreError> {
     within(LONGEST_SETUP, migrate_all(store)).await
 }
@@ -142,6 +144,7 @@ async fn migrate_all(store: &Store) -> Result<(), StoreError> {
 
 /// Builds the index on mission changes where it is missing. Apart from [`migrate`], because it waits for
 /// every transaction that is open, and the service works without it, only slower.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn build_index(store: &Store) -> Result<(), StoreError> {
     let mut db = store.log_in().await?;
     ensure_index(&mut db).await?;

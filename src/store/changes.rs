@@ -41,6 +41,7 @@ pub async fn fold_mission(tx: &mut UserTx, mission_id: &str) -> Result<FoldedMis
 
 /// Folds all missions of the transaction's user, or the one named. Rows are folded as they
 /// arrive: only one of them is held at a time.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn fold_missions(
     tx: &mut UserTx,
     mission_id: Option<&str>,

@@ -71,6 +71,7 @@ impl Store {
         self.begin_with(BEGIN).await
     }
 
+    #[tracing::instrument(name = "begin", level = "debug", skip_all)]
     async fn begin_with(&self, begin: &'static str) -> Result<Tx, StoreError> {
         let begun = self.begin_on_living(begin).await;
         self.notice(begun.as_ref().err());
@@ -156,6 +157,7 @@ pub struct Opening {
 }
 
 /// The opening of a tick, if what it does could be stored: else no model should be asked.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn open_if_writable(store: &Store) -> Result<Opening, StoreError> {
     within(TRANSACTION, async {
         let mut tx = store.begin().await?;

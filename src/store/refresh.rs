@@ -44,6 +44,7 @@ pub struct Refreshed {
 /// Brings the schedule up to the log. `overlap` is how long a transaction may stay open and still be
 /// seen, for rows become visible later than their `created_at`. `whole` folds the whole log, as do the
 /// hourly reconcile and a schedule that was emptied. Another replica at it: nothing is done here.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn refresh(store: &Store, overlap: Duration, whole: bool) -> Result<Refreshed, StoreError> {
     within(LONGEST, while_alive(store, refresh_now(store, overlap, whole))).await
 }
@@ -106,6 +107,7 @@ async fn begin_long(store: &Store) -> Result<Tx, StoreError> {
 /// Folds every mission with a row newer than `since`. One query, read as it comes: rows arrive by
 /// mission, so only one fold and one batch of results are held. The writes have short transactions of
 /// their own: a whole fold must not lock missions that are being worked on.
+#[tracing::instrument(level = "debug", skip_all)]
 async fn fold_touched(
     store: &Store,
     reader: &mut Tx,
@@ -206,6 +208,7 @@ fn slot(fold: Result<Fold, StoreError>) -> Result<Option<Timestamp>, String> {
 /// the overlap folds the same rows for minutes, and must not undo a wait, or hold up a lease. A new row ends
 /// every wait; but only a quarantine forgets the attempts at a slot, or a device that writes all the time
 /// would never let it fail.
+#[tracing::instrument(level = "debug", skip_all)]
 async fn write_batch(store: &Store, entries: Entries, refreshed: &mut Refreshed) -> Result<(), StoreError> {
     if entries.is_empty() {
         return Ok(());

@@ -123,6 +123,7 @@ pub(super) fn bind_end(query: Query, claimed: &ClaimedMission, end: &RunEnd) -> 
 }
 
 /// Ends a run whose mission is no longer ours.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn finish(store: &Store, claimed: &ClaimedMission, end: &RunEnd) -> Result<(), StoreError> {
     let finished = bind_end(sqlx::query(ending_run!("SELECT")), claimed, end);
     within(TRANSACTION, async {
@@ -219,6 +220,7 @@ const PRUNED_AT_ONCE: i64 = 5_000;
 
 /// Removes runs older than `retention`, and closes those that nobody will close any more: their lease is
 /// gone with its schedule row. Returns how many were removed.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn prune(store: &Store, retention: Duration) -> Result<u64, StoreError> {
     within(TRANSACTION, close_forgotten(store)).await?;
     let mut removed = 0;

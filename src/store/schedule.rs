@@ -86,6 +86,7 @@ pub struct ClaimLimits {
 /// Looks only at some of the oldest of users who have a place left, in the order of the index, so that a
 /// backlog costs no more than that: without a join until there, for the planner's statistics are always
 /// older than a burst.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn claim(
     store: &Store,
     replica: Uuid,
@@ -163,6 +164,7 @@ lost AS (
 SELECT * FROM claimed";
 
 /// Extends the lease; `false` where it is no longer ours.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn renew(store: &Store, claimed: &ClaimedMission, lease: Duration) -> Result<bool, StoreError> {
     within(TRANSACTION, async {
         let mut tx = store.begin().await?;
@@ -190,6 +192,7 @@ pub enum Retry {
 }
 
 /// Ends the lease without a plan, and the run. The reason is kept for whoever asks why it does not run.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn release(
     store: &Store,
     claimed: &ClaimedMission,

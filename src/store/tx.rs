@@ -59,6 +59,7 @@ impl Tx {
         self.end("ROLLBACK").await
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(how = how))]
     async fn end(mut self, how: &'static str) -> Result<(), StoreError> {
         self.execute(how).await?;
         drop(self.connection.take());

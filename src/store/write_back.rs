@@ -14,6 +14,7 @@ use crate::domain::iteration::MISSION_RUNNER;
 
 /// Locks the mission against every other writer of ours until the transaction ends. Returns the
 /// database's clock after that.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn lock(tx: &mut UserTx, mission_id: &str) -> Result<Timestamp, StoreError> {
     let key = format!("{}\n{mission_id}", tx.user_id());
     let locked = "SELECT clock_timestamp() FROM pg_advisory_xact_lock(hashtextextended($1, 0))";
@@ -23,6 +24,7 @@ pub async fn lock(tx: &mut UserTx, mission_id: &str) -> Result<Timestamp, StoreE
 
 /// Has nobody written the mission since `change_count` rows? Devices do not take our lock: what one
 /// commits after our fold and before this is seen here.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn is_last_word(tx: &mut UserTx, mission_id: &str, change_count: i64) -> Result<bool, StoreError> {
     let user_id = tx.user_id().to_owned();
     let count: i64 = sqlx::query_scalar(
@@ -39,6 +41,7 @@ pub async fn is_last_word(tx: &mut UserTx, mission_id: &str, change_count: i64) 
 
 /// Ends the lease and the run, and moves the schedule to what the log says after `change_count` rows,
 /// because the claim was for a slot that is gone. A mission without a slot loses its row at the next refresh.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn settle(
     tx: &mut UserTx,
     claimed: &ClaimedMission,
@@ -76,6 +79,7 @@ pub struct Advance {
 ///
 /// `created_at` is set to this moment instead of the transaction's start: the less time between it and
 /// the commit, the smaller the chance that a device's cursor has passed it before the row is visible.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn write_back(
     tx: &mut UserTx,
     claimed: &ClaimedMission,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::Runner;
 use crate::attempt::Report;
@@ -15,6 +16,7 @@ use crate::store::operations::sign_in;
 use crate::store::runs::{RunOutcome, prune};
 use crate::store::schedule::{self, ClaimLimits, ClaimedMission};
 use crate::store::{DbTime, Opening, StoreError, open_if_writable, refresh::refresh};
+use crate::telemetry::ms;
 
 /// Who waits for a step of a tick waits at most so long, beyond what the step itself allows.
 const GRACE: Duration = Duration::from_mins(3);
@@ -43,6 +45,7 @@ enum Ended {
 }
 
 impl Runner {
+    #[tracing::instrument(name = "tick", skip_all)]
     pub(super) async fn pass(&self, claim_for: Option<Duration>) -> TickStats {
         let began = Instant::now();
         #[expect(clippy::disallowed_methods, reason = "stands in until the database has told its time")]
@@ -60,7 +63,7 @@ impl Runner {
             parse_failures = stats.parse_failures,
             leases_lost = stats.leases_lost,
             errors = stats.errors.len(),
-            elapsed_ms = began.elapsed().as_millis(),
+            elapsed_ms = ms(began.elapsed()),
             "tick"
         );
         stats
@@ -185,12 +188,13 @@ impl Runner {
     fn spawn(&self, claimed: ClaimedMission, flight: &mut Flight) {
         flight.suspect |= claimed.is_suspect();
         let worker = self.worker.clone();
-        flight.attempts.spawn(async move {
+        let attempt = async move {
             let began = Instant::now();
             let report = worker.attempt(&claimed).await;
             report.log(&claimed, began.elapsed());
             (claimed, report)
-        });
+        };
+        flight.attempts.spawn(attempt.in_current_span());
     }
 
     fn land(
