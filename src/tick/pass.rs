@@ -205,11 +205,9 @@ impl Runner {
     ) {
         let (claimed, report) = match attempt {
             Ok(ended) => ended,
-            // Its lease expires, and the attempt counts as lost.
-            Err(error) => {
-                tracing::error!(%error, "an attempt panicked");
-                return stats.errors.push(format!("an attempt ended early: {error}"));
-            }
+            // Its lease expires, and the attempt counts as lost. The log has the place; the message may repeat
+            // what was at hand.
+            Err(_) => return stats.errors.push("an attempt panicked, see the log".into()),
         };
         flight.suspect &= !claimed.is_suspect();
         // The next call would be refused as well, the next plan not stored either.
