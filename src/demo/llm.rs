@@ -48,6 +48,8 @@ pub enum Behaviour {
 pub struct Recorded {
     /// The `Authorization` header.
     pub authorization: String,
+    /// The `traceparent` header.
+    pub traceparent: String,
     /// The JSON body.
     pub body: Value,
 }
@@ -124,9 +126,13 @@ async fn complete(
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Response {
-    let authorization =
-        headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let recorded = Recorded { authorization: authorization.to_owned(), body: body.clone() };
+    let header =
+        |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let recorded = Recorded {
+        authorization: header("authorization"),
+        traceparent: header("traceparent"),
+        body: body.clone(),
+    };
     let (mut behaviour, scripted) = shared.record(recorded);
     match scripted {
         Some(Behaviour::Hold) => drop(behaviour.changed().await),

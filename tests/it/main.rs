@@ -6,6 +6,7 @@ mod access;
 mod bad_rows;
 mod check;
 mod cli;
+mod collector;
 mod device;
 #[path = "../faults/mod.rs"]
 mod faults;
@@ -24,4 +25,5 @@ mod retry;
 mod schedule;
 mod slow_clients;
 mod support;
+mod telemetry;
 mod vectors;

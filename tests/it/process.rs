@@ -59,7 +59,7 @@ impl Serving {
             while !log.contains("listening") && stdout.read_line(&mut log).unwrap_or(0) > 0 {}
             let port = log
                 .rsplit_once("0.0.0.0:")
-                .and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
+                .and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
             let _ = told.send(port);
             let _ = stdout.read_to_string(&mut log);
             log
