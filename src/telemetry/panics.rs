@@ -1,5 +1,6 @@
 //! What a panic tells.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::PanicHookInfo;
 
 /// Instead of its message, which may repeat what was at hand: slicing a text in the middle of a character
@@ -7,7 +8,11 @@ use std::panic::PanicHookInfo;
 pub(super) fn log_their_place() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(tracing::field::display);
-        tracing::error!(place, message_of_ours = own_words(panic), "panicked");
+        // There is one if RUST_BACKTRACE asks for it.
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
+        let backtrace = backtrace.as_ref().map(tracing::field::display);
+        tracing::error!(place, own_words = own_words(panic), backtrace, "panicked");
     }));
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
@@ -16,11 +16,20 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-/// Takes what it gets, or never answers. Stops when dropped.
+/// What it does with a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    Takes,
+    /// 503.
+    Refuses,
+    /// Never answers.
+    Hangs,
+}
+
+/// The server. Stops when dropped.
 pub struct Collector {
     pub url: String,
-    taken: Arc<Mutex<Taken>>,
-    requests: watch::Receiver<usize>,
+    shared: Arc<Shared>,
     server: AbortHandle,
 }
 
@@ -34,40 +43,36 @@ pub struct Taken {
     pub raw: Vec<u8>,
 }
 
-#[derive(Clone)]
 struct Shared {
-    taken: Arc<Mutex<Taken>>,
-    requests: Arc<watch::Sender<usize>>,
-    hangs: bool,
+    taken: Mutex<Taken>,
+    requests: watch::Sender<usize>,
+    mood: watch::Sender<Mood>,
 }
 
 impl Collector {
-    pub async fn start() -> Self {
-        Self::that(false).await
-    }
-
-    pub async fn that_hangs() -> Self {
-        Self::that(true).await
-    }
-
-    async fn that(hangs: bool) -> Self {
+    pub async fn that(mood: Mood) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (counted, requests) = watch::channel(0);
-        let taken = Arc::default();
-        let shared = Shared { taken: Arc::clone(&taken), requests: Arc::new(counted), hangs };
-        let routes = Router::new().route("/v1/traces", post(take)).with_state(shared);
+        let (requests, mood) = (watch::Sender::new(0), watch::Sender::new(mood));
+        let shared = Arc::new(Shared { taken: Mutex::default(), requests, mood });
+        let routes = Router::new().route("/v1/traces", post(take)).with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move { axum::serve(listener, routes).await }).abort_handle();
-        Self { url, taken, requests, server }
+        Self { url, shared, server }
+    }
+
+    pub fn becomes(&self, mood: Mood) {
+        self.shared.mood.send_replace(mood);
     }
 
     pub fn taken(&self) -> Taken {
-        self.taken.lock().unwrap().clone()
+        self.shared.taken.lock().unwrap().clone()
     }
 
-    /// Returns once `count` requests have come.
-    pub async fn asked(&self, count: usize) {
-        self.requests.clone().wait_for(|asked| *asked >= count).await.unwrap();
+    /// Returns once so many `more` requests have come.
+    pub async fn asked(&self, more: usize) {
+        let mut asked = self.shared.requests.subscribe();
+        let before = *asked.borrow();
+        asked.wait_for(|asked| *asked >= before + more).await.unwrap();
     }
 }
 
@@ -77,10 +82,13 @@ impl Drop for Collector {
     }
 }
 
-async fn take(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) {
+async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let mood = *shared.mood.borrow();
     shared.requests.send_modify(|asked| *asked += 1);
-    if shared.hangs {
-        std::future::pending::<()>().await;
+    match mood {
+        Mood::Takes => {}
+        Mood::Refuses => return StatusCode::SERVICE_UNAVAILABLE,
+        Mood::Hangs => std::future::pending().await,
     }
     assert_eq!(headers["content-type"], "application/x-protobuf");
     let request = ExportTraceServiceRequest::decode(body.clone()).unwrap();
@@ -91,6 +99,7 @@ async fn take(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) {
         taken.resource = named(&of_resource.resource.unwrap().attributes);
         taken.spans.extend(of_resource.scope_spans.into_iter().flat_map(|of_scope| of_scope.spans));
     }
+    StatusCode::OK
 }
 
 /// Attributes as text.

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::Status
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use crate::collector::{Collector, Taken, named};
+use crate::collector::{Collector, Mood, Taken, named};
 use crate::process::{Serving, command, run, text};
 use crate::support::{KEY, World, due_mission, soon, with};
 
@@ -47,7 +47,7 @@ fn hex(id: &[u8]) -> String {
 
 #[tokio::test]
 async fn a_tick_is_a_trace() {
-    let (world, collector) = (World::new().await, Collector::start().await);
+    let (world, collector) = (World::new().await, Collector::that(Mood::Takes).await);
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
     let mut serve = serve(&world, &collector);
     serve.env("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=Geheim%2Ckopf");
@@ -116,7 +116,7 @@ fn the_spans_tell_enough(taken: &Taken) {
 /// One that fails is marked, up to the mission.
 #[tokio::test]
 async fn a_failed_call_is_an_error_in_its_trace() {
-    let (world, collector) = (World::new().await, Collector::start().await);
+    let (world, collector) = (World::new().await, Collector::that(Mood::Takes).await);
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
     world.llm.behave(Behaviour::Raw(500, vec![], "Geheimfehler".into()));
     let mut once = command(&world, &["tick"]);
@@ -153,14 +153,13 @@ async fn a_trace_is_handed_on() {
 /// Nor do spans that were not sent cost the service anything but memory, and that is bounded.
 #[tokio::test]
 async fn a_collector_that_hangs_holds_nothing_up() {
-    let (world, collector) = (World::new().await, Collector::that_hangs().await);
+    let (world, collector) = (World::new().await, Collector::that(Mood::Hangs).await);
     let mut serve = serve(&world, &collector);
     serve.env("OTEL_BSP_SCHEDULE_DELAY", "20").env("DRAIN_TIMEOUT_MS", "2000");
     let serving = Serving::start(serve).await;
     for mission in ["m1", "m2"] {
         world.device("alice").create_mission(mission, due_mission()).await.unwrap();
         assert_eq!(tick(&serving, &[]).await.status(), 200);
-        soon(collector.asked(1)).await;
     }
     let began = Instant::now();
     let log = stop(serving).await;
@@ -168,18 +167,49 @@ async fn a_collector_that_hangs_holds_nothing_up() {
     assert_eq!(world.db.written().await.len(), 2);
 }
 
+/// Not per batch; and when it is well again.
 #[tokio::test]
-async fn a_collector_that_is_away_is_told_once() {
-    let world = World::new().await;
-    let mut serve = command(&world, &["serve"]);
-    serve.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://Geheimnutzer:Geheimwort@127.0.0.1:1");
-    serve.env("OTEL_BSP_SCHEDULE_DELAY", "20").env("TICK_INTERVAL_MS", "100").env("RUST_LOG", "trace");
-    serve.env("OTEL_EXPORTER_OTLP_TIMEOUT", "50");
+async fn a_collector_that_takes_nothing_is_told_once() {
+    let (world, collector) = (World::new().await, Collector::that(Mood::Refuses).await);
+    let mut serve = serve(&world, &collector);
+    serve.env("OTEL_BSP_SCHEDULE_DELAY", "20").env("OTEL_EXPORTER_OTLP_TIMEOUT", "1000");
+    serve.env("TICK_ENABLED", "true").env("TICK_INTERVAL_MS", "100");
     let serving = Serving::start(serve).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    soon(collector.asked(5)).await;
+    collector.becomes(Mood::Takes);
+    soon(collector.asked(3)).await;
     let log = stop(serving).await;
     assert_eq!(log.matches("the collector takes no spans").count(), 1, "{log}");
-    assert!(log.contains("refused") && !log.contains("Geheim"), "{log}");
+    assert_eq!(log.matches("the collector takes spans again").count(), 1, "{log}");
+    assert!(log.contains("503"), "{log}");
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_is_told_without_its_password() {
+    let world = World::new().await;
+    let mut once = command(&world, &["tick"]);
+    once.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://Geheimnutzer:Geheimwort@127.0.0.1:1")
+        .env("RUST_LOG", "trace");
+    let output = run(once).await;
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    assert!(log.contains("the collector takes no spans") && log.contains("refused"), "{log}");
+    assert!(!log.contains("Geheim"), "{log}");
+}
+
+/// Printing to nobody panics, with a message that has something put in.
+#[tokio::test]
+async fn a_panic_is_told_by_its_place() {
+    let world = World::new().await;
+    let (nobody, printed) = std::io::pipe().unwrap();
+    drop(nobody);
+    let mut once = command(&world, &["tick"]);
+    once.stdout(printed).stderr(std::process::Stdio::piped());
+    let child = once.spawn().unwrap();
+    drop(once);
+    let output = soon(tokio::task::spawn_blocking(|| child.wait_with_output().unwrap())).await.unwrap();
+    let log = text(&output.stderr);
+    assert!(log.contains("panicked place=") && !log.contains("Broken pipe"), "{log}");
 }
 
 #[tokio::test]
@@ -258,7 +288,7 @@ fn tells_nothing(world: &World, what: &str, told: &str) {
 /// Neither a key, nor a password, nor a word of a mission or an answer: in no log at any level, in no span.
 #[tokio::test]
 async fn nothing_secret_is_told() {
-    let (world, collector) = (World::new().await, Collector::start().await);
+    let (world, collector) = (World::new().await, Collector::that(Mood::Takes).await);
     let words = json!({ "title": "Geheimtitel", "objective": "Geheimziel", "conceptMarkdown": "Geheimkonzept",
         "inputs": [{ "id": "i1", "kind": "Geheimart", "name": "Geheimname", "content": "Geheiminhalt" }] });
     let refused = json!({ "error": { "code": "context_length", "message": "Geheimantwort" } }).to_string();
@@ -299,7 +329,7 @@ async fn nothing_secret_is_told() {
 /// Serving knows more places: headers of requests, and the ledger's.
 #[tokio::test]
 async fn nothing_secret_is_told_by_a_service() {
-    let (world, collector) = (World::new().await, Collector::start().await);
+    let (world, collector) = (World::new().await, Collector::that(Mood::Takes).await);
     let data = with(due_mission(), json!({ "title": "Geheimtitel" }));
     world.device("alice").create_mission("m1", data).await.unwrap();
     let serving = Serving::start(planted(&world, &collector, &["serve"])).await;
