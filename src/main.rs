@@ -203,7 +203,7 @@ async fn print_missions(user: &str, mission: Option<&str>) -> Result<ExitCode, F
 
 async fn check() -> Result<ExitCode, Failure> {
     let config = Config::from_env()?;
-    log_to_stderr();
+    telemetry::log(&config.telemetry, Output::Stderr);
     let mut fine = true;
     mana_ai::check::check(&config, |checked| {
         fine &= checked.is_fine();

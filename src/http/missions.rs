@@ -82,7 +82,9 @@ pub(super) async fn run(State(state): State<AppState>, path: MissionPath) -> Res
     let status = status_of(&state, &path).await?;
     // In a task of its own: a client that hangs up must not drop a call that is paid for.
     let runner = Arc::clone(&state.runner);
-    let run = state.ticks.spawn(async move { runner.run_now(&path.user_id, &path.mission_id).await }.in_current_span());
+    let run = state
+        .ticks
+        .spawn(async move { runner.run_now(&path.user_id, &path.mission_id).await }.in_current_span());
     match run.await {
         Ok(Ok(run)) => Ok(Json(run)),
         Ok(Err(NotRun::Store(error))) => Err(error.into()),

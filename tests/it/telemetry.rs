@@ -297,9 +297,9 @@ async fn nothing_secret_is_told() {
         Behaviour::Say(
             json!({ "summary": "Geheimantwort", "steps": [{ "tool": "Geheimantwort" }] }).to_string(),
         ),
-        Behaviour::Raw(400, vec![("x-hint", "Geheimkopf".into())], refused),
+        Behaviour::Raw(400, vec![("x-hint", "Geheimkopf".into())], refused.into()),
         Behaviour::Raw(502, vec![], "Geheimantwort".into()),
-        Behaviour::Raw(302, vec![("location", "http://127.0.0.1:1/Geheimziel".into())], String::new()),
+        Behaviour::Raw(302, vec![("location", "http://127.0.0.1:1/Geheimziel".into())], Vec::new()),
         Behaviour::Break,
         Behaviour::Plan,
     ];
