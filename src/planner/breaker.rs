@@ -46,6 +46,18 @@ pub enum Why {
     Misconfigured(String),
 }
 
+/// Where the circuit stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+pub enum State {
+    /// Calls may begin.
+    Closed,
+    /// None may.
+    Open,
+    /// One may, or is at it: it decides.
+    HalfOpen,
+}
+
 /// May a call begin?
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
@@ -77,6 +89,15 @@ impl Breaker {
                 Admission::Closed { why: open.why.clone(), wait }
             }
             Some(_) => Admission::Probe,
+        }
+    }
+
+    /// As it is seen from outside.
+    pub fn state(&self, now: Instant) -> State {
+        match &self.open {
+            None => State::Closed,
+            Some(open) if !open.probing && now < open.until => State::Open,
+            Some(_) => State::HalfOpen,
         }
     }
 

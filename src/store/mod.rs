@@ -8,6 +8,7 @@ pub mod changes;
 mod error;
 pub mod force;
 pub mod operations;
+pub mod gauges;
 pub mod refresh;
 pub mod runs;
 pub mod schedule;

@@ -31,6 +31,8 @@ const LONGEST: Duration = Duration::from_mins(31);
 /// What a refresh found.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Refreshed {
+    /// Rows of the log that were read.
+    pub rows: u64,
     /// Rows of the schedule that were not as the log has them.
     pub changed: u64,
     /// Missions that have just turned out unreadable, with the reason.
@@ -119,6 +121,7 @@ async fn fold_touched(
     let mut entries = Entries::new();
     let mut current: Option<Folding> = None;
     while let Some(row) = rows.try_next().await? {
+        refreshed.rows += 1;
         if current.as_ref().is_none_or(|folding| !folding.is_of(&row)) {
             entries.extend(current.replace(Folding::of(&row)).map(Folding::finish));
             if entries.len() == BATCH {

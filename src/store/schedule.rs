@@ -43,6 +43,8 @@ pub struct ClaimedMission {
     /// How many slots before this one failed, in a row.
     #[sqlx(try_from = "i32")]
     pub failed_slots: Count,
+    /// Was the attempt before this one still running in the ledger? It is lost there now.
+    pub found_lost: bool,
 }
 
 /// A number of attempts or slots.
@@ -160,8 +162,8 @@ begun AS (
     SELECT run_id, user_id, mission_id, slot, attempt, $8 FROM claimed),
 lost AS (
     UPDATE mana_ai.mission_runs SET outcome = $9, finished_at = clock_timestamp(), reason = 'nobody came back from it'
-    FROM mine WHERE id = lost_run AND mine.lost AND outcome IS NULL)
-SELECT * FROM claimed";
+    FROM mine WHERE id = lost_run AND mine.lost AND outcome IS NULL RETURNING mine.user_id, mine.mission_id)
+SELECT claimed.*, lost.user_id IS NOT NULL AS found_lost FROM claimed LEFT JOIN lost USING (user_id, mission_id)";
 
 /// Extends the lease; `false` where it is no longer ours.
 #[tracing::instrument(level = "debug", skip_all)]
