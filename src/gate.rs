@@ -1,9 +1,10 @@
 //! mana-llm behind its circuit breaker: the one door to it in this process.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use crate::planner::breaker::{Admission, Breaker, BreakerSettings, CallEnd, Why};
+use crate::metrics::{Held, Metrics};
+use crate::planner::breaker::{Admission, Breaker, BreakerSettings, CallEnd, State, Why};
 use crate::planner::llm::{Completion, LlmClient, LlmError};
 use crate::planner::prompt::Messages;
 use crate::store::runs::Spent;
@@ -16,6 +17,7 @@ const LONGEST_MODEL: usize = 100;
 pub struct Gate {
     llm: LlmClient,
     breaker: Mutex<Breaker>,
+    metrics: Arc<Metrics>,
 }
 
 /// Why there is no completion.
@@ -31,13 +33,18 @@ pub enum CallError {
 
 impl Gate {
     /// Open for calls.
-    pub fn new(llm: LlmClient, settings: BreakerSettings) -> Self {
-        Self { llm, breaker: Mutex::new(Breaker::new(settings)) }
+    pub fn new(llm: LlmClient, settings: BreakerSettings, metrics: Arc<Metrics>) -> Self {
+        Self { llm, breaker: Mutex::new(Breaker::new(settings)), metrics }
     }
 
     /// What a call would be told now.
     pub fn admission(&self) -> Admission {
         self.breaker().admission(Instant::now())
+    }
+
+    /// Where the circuit stands.
+    pub fn state(&self) -> State {
+        self.breaker().state(Instant::now())
     }
 
     /// Why calls are held, also while one probes whether they still have to be.
@@ -50,7 +57,11 @@ impl Gate {
         let mut call = Call::begin(self).map_err(CallError::Held)?;
         let began = Instant::now();
         let result = self.llm.complete(messages).await;
-        *spent.latency.get_or_insert_default() += began.elapsed();
+        let took = began.elapsed();
+        *spent.latency.get_or_insert_default() += took;
+        let answer = result.as_ref().ok();
+        let model = answer.and_then(|answer| answer.resolved_model.as_deref());
+        self.metrics.called(model, took, answer.map(|answer| answer.usage).unwrap_or_default());
         match &result {
             Ok(completion) => {
                 spent.prompt_tokens += completion.usage.prompt_tokens;
@@ -75,12 +86,14 @@ struct Call<'gate> {
     gate: &'gate Gate,
     probe: bool,
     end: CallEnd,
+    _in_flight: Held,
 }
 
 impl<'gate> Call<'gate> {
     fn begin(gate: &'gate Gate) -> Result<Self, Why> {
         let probe = gate.breaker().begin(Instant::now())?;
-        Ok(Self { gate, probe, end: CallEnd::Dropped })
+        let in_flight = Held::by(&gate.metrics.in_flight_calls);
+        Ok(Self { gate, probe, end: CallEnd::Dropped, _in_flight: in_flight })
     }
 }
 

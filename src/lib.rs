@@ -15,7 +15,8 @@
 //!    ([`store::changes`]); the schedule of all users is kept by [`store::refresh`] and handed out under
 //!    leases by [`store::schedule`]; [`store::access`] sets it up.
 //! 4. [`attempt`] does one claimed mission with these, [`tick`] all that are due, with [`stats`].
-//! 5. [`http`], [`server`] and [`service`] make it a process, [`config`] tells it how, [`inspect`] explains a mission.
+//! 5. [`http`], [`server`] and [`service`] make it a process, [`metrics`] counts what it does, [`config`] tells
+//!    it how, [`inspect`] explains a mission, [`check`] the whole.
 //!
 //! A layer imports itself and the layers above it in this list; [`client`], [`config`] and [`telemetry`] serve them all. The
 //! stages are types, `ClaimedMission → Messages → Plan →
@@ -28,7 +29,9 @@ pub mod config;
 pub mod domain;
 pub mod gate;
 pub mod http;
+pub mod http_metrics;
 pub mod inspect;
+pub mod metrics;
 pub mod planner;
 pub mod pulse;
 pub mod server;

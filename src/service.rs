@@ -12,6 +12,7 @@ use crate::attempt::Worker;
 use crate::config::Config;
 use crate::gate::Gate;
 use crate::http::{AppState, router};
+use crate::metrics::Metrics;
 use crate::planner::breaker::BreakerSettings;
 use crate::planner::llm::LlmClient;
 use crate::planner::retry::RetryPolicy;
@@ -56,14 +57,16 @@ pub fn runner(config: &Config, stop: CancellationToken) -> Result<(Store, Arc<Ru
     };
     #[expect(clippy::disallowed_methods, reason = "who this process is begins here")]
     let replica = uuid::Uuid::new_v4();
+    let metrics = Arc::new(Metrics::new());
     let worker = Worker {
         store: store.clone(),
-        gate: Arc::new(Gate::new(llm, breaker)),
+        gate: Arc::new(Gate::new(llm, breaker, Arc::clone(&metrics))),
         default_zone: config.time_zone.clone(),
         lease: config.lease,
         policy,
         replica,
         abandon: CancellationToken::new(),
+        metrics,
     };
     Ok((store, Arc::new(Runner::new(worker, settings(config), stop))))
 }

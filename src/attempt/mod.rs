@@ -26,6 +26,7 @@ use write::Ending;
 
 use crate::domain::mission::Mission;
 use crate::gate::Gate;
+use crate::metrics::{Held, Metrics};
 use crate::planner::plan::Plan;
 use crate::planner::prompt::{self, Messages};
 use crate::planner::retry::RetryPolicy;
@@ -52,6 +53,8 @@ pub struct Worker {
     pub replica: Uuid,
     /// Cancelled when what runs has had its time: calls are dropped, leases given back.
     pub abandon: CancellationToken,
+    /// Where it is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Worker {
@@ -59,6 +62,7 @@ impl Worker {
     #[tracing::instrument(name = "mission", skip_all, fields(mission_id = claimed.mission_id, user_id = claimed.user_id,
         slot = %claimed.slot.0, attempt = claimed.attempt.0, run_id = claimed.run_id, outcome, otel.status_code))]
     pub async fn attempt(&self, claimed: &ClaimedMission) -> Report {
+        let _in_flight = Held::by(&self.metrics.in_flight_missions);
         let mut spent = Spent::default();
         let attempt = if claimed.lost.0 >= self.policy.max_attempts {
             Err(AttemptError::NeverReturned(claimed.lost.0))
@@ -70,6 +74,7 @@ impl Worker {
             Err(error) => self.fail(claimed, error, &spent).await,
         };
         report.record();
+        report.count(&self.metrics);
         report
     }
 
@@ -100,6 +105,7 @@ impl Worker {
             Err(fault) => fault,
         };
         tracing::debug!(%fault, "no usable plan, asking for a repair");
+        self.metrics.repairs_total.inc();
         let answer = self.gate.complete(&prompt::repair(messages, &answer, &fault), spent).await?.content;
         Ok(Plan::read(&answer, &TOOLS)?)
     }
@@ -128,7 +134,9 @@ impl Worker {
     async fn renew(self, claimed: ClaimedMission) {
         loop {
             tokio::time::sleep(self.lease / 3).await;
-            match schedule::renew(&self.store, &claimed, self.lease).await {
+            let renewed = schedule::renew(&self.store, &claimed, self.lease).await;
+            self.metrics.renewed(renewed.as_ref().ok().copied());
+            match renewed {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => tracing::debug!(mission_id = claimed.mission_id, %error, "lease not renewed"),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::AttemptError;
+use crate::metrics::Metrics;
 use crate::store::runs::RunOutcome;
 use crate::store::schedule::ClaimedMission;
 use crate::telemetry::ms;
@@ -53,6 +54,26 @@ impl Report {
         span.record("outcome", self.outcome.as_str());
         if self.is_error() {
             span.record("otel.status_code", "ERROR");
+        }
+    }
+
+    /// Wherever the attempt came from.
+    pub(super) fn count(&self, metrics: &Metrics) {
+        let refused = match self.outcome {
+            RunOutcome::Outdated => true,
+            RunOutcome::LeaseLost => self.planned,
+            _ => false,
+        };
+        metrics.attempts_total.with_label_values(&[self.outcome.as_str()]).inc();
+        for (counter, counts) in [
+            (&metrics.plans_produced_total, self.planned),
+            (&metrics.plans_written_back_total, self.outcome == RunOutcome::Planned),
+            (&metrics.parse_failures_total, self.unusable),
+            (&metrics.mission_errors_total, self.is_error()),
+            (&metrics.slots_failed_total, self.outcome == RunOutcome::SlotFailed),
+            (&metrics.stale_writes_refused_total, refused),
+        ] {
+            counter.inc_by(u64::from(counts));
         }
     }
 

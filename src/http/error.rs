@@ -98,7 +98,9 @@ pub(super) async fn errors_as_json(response: Response) -> Response {
         return response;
     }
     let text = match status {
-        StatusCode::NOT_FOUND => "no such path; /internal/openapi.json lists them, beside /health and /ready",
+        StatusCode::NOT_FOUND => {
+            "no such path; /internal/openapi.json lists them, beside /health, /ready and /metrics"
+        }
         StatusCode::METHOD_NOT_ALLOWED => "this path takes another method, see the header Allow",
         StatusCode::PAYLOAD_TOO_LARGE => "the body is over 64 KiB",
         _ => status.canonical_reason().unwrap_or("error"),

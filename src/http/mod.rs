@@ -22,6 +22,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, Securi
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::http_metrics;
 use crate::telemetry;
 use crate::tick::Runner;
 use error::{ApiError, errors_as_json};
@@ -84,10 +85,12 @@ pub fn router(state: AppState) -> Router {
     let openapi = axum::Json(openapi);
     routes
         .route("/internal/openapi.json", get(|| async { openapi }))
+        .route("/metrics", get(http_metrics::metrics).with_state(Arc::clone(&state.runner)))
         .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
         .layer(middleware::from_fn_with_state(state.clone(), require_key))
         .layer(middleware::map_response(errors_as_json))
         .layer(middleware::from_fn(telemetry::around_request))
+        .layer(middleware::from_fn_with_state(Arc::clone(state.runner.metrics()), http_metrics::count))
         .with_state(state)
 }
 

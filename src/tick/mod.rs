@@ -2,6 +2,7 @@
 
 mod now;
 mod pass;
+mod scrape;
 
 pub use now::NotRun;
 
@@ -108,6 +109,8 @@ impl Runner {
     pub fn new(worker: Worker, settings: RunnerSettings, stop: CancellationToken) -> Self {
         let pulse = Arc::new(Pulse::new(settings.interval.map(|interval| interval + LATE)));
         let places = Semaphore::new(settings.concurrency);
+        let interval = settings.interval.unwrap_or_default();
+        worker.metrics.tick_interval_seconds.set(interval.as_secs_f64());
         Self {
             worker,
             settings,
@@ -172,6 +175,7 @@ impl Runner {
             #[expect(clippy::disallowed_methods, reason = "a skipped tick asks no database")]
             let mut stats = TickStats::at(Timestamp::now());
             stats.errors.push(OVERLAP_SKIPPED.into());
+            self.metrics().ticks_skipped_total.inc();
             return stats;
         };
         let _running = Running::begin(&self.running);

@@ -53,9 +53,14 @@ impl Runner {
         if let Err(error) = self.work(claim_for, &mut stats).await {
             tracing::error!(%error, "tick broken off");
             stats.errors.push(error.to_string());
+            self.metrics().ticks_broken_off_total.inc();
+        } else {
+            self.sample().await;
         }
         stats.sum_up();
         self.sign_in(&stats).await;
+        self.metrics().ticks_total.inc();
+        self.metrics().tick_duration_seconds.observe(began.elapsed().as_secs_f64());
         tracing::info!(
             due = stats.due_mission_count,
             produced = stats.plans_produced,
@@ -96,6 +101,7 @@ impl Runner {
     /// claim is folded afresh; not so where the database itself is gone.
     async fn follow_the_log(&self, stats: &mut TickStats) -> Result<(), StoreError> {
         let whole = !self.reconciled.load(Ordering::Relaxed);
+        let began = Instant::now();
         let refreshed = match refresh(&self.worker.store, self.settings.refresh_overlap, whole).await {
             Ok(refreshed) => refreshed,
             Err(error @ (StoreError::NoAnswer(_) | StoreError::Database(sqlx::Error::Io(_)))) => {
@@ -107,6 +113,7 @@ impl Runner {
                 return Ok(());
             }
         };
+        self.count_refresh(&refreshed, began.elapsed());
         self.reconciled.fetch_or(refreshed.whole, Ordering::Relaxed);
         if refreshed.elsewhere {
             tracing::info!("another replica refreshes the schedule, this tick takes it as it is");
@@ -179,10 +186,12 @@ impl Runner {
             suspect: !flight.suspect,
         };
         let claimed = schedule::claim(&self.worker.store, self.worker.replica, due_at, limits).await;
-        claimed.unwrap_or_else(|error| {
+        let claimed = claimed.unwrap_or_else(|error| {
             flight.ended = Some(Ended::Broken(error));
             Vec::new()
-        })
+        });
+        self.count_claim(&claimed);
+        claimed
     }
 
     fn spawn(&self, claimed: ClaimedMission, flight: &mut Flight) {
@@ -207,7 +216,10 @@ impl Runner {
             Ok(ended) => ended,
             // Its lease expires, and the attempt counts as lost. The log has the place; the message may repeat
             // what was at hand.
-            Err(_) => return stats.errors.push("an attempt panicked, see the log".into()),
+            Err(_) => {
+                self.metrics().mission_errors_total.inc();
+                return stats.errors.push("an attempt panicked, see the log".into());
+            }
         };
         flight.suspect &= !claimed.is_suspect();
         // The next call would be refused as well, the next plan not stored either.

@@ -16,6 +16,7 @@ mod kills;
 mod leases;
 mod ledger;
 mod llm;
+mod metrics;
 mod ops;
 mod pipeline;
 mod process;
