@@ -20,7 +20,7 @@ pub use routes::UNMATCHED;
 use routes::{KNOWN_ANSWERS, known_routes};
 
 use crate::planner::breaker;
-use crate::planner::llm::Usage;
+use crate::planner::answer::Usage;
 use crate::store::gauges::{PoolUse, ScheduleGauges};
 use crate::store::runs::RunOutcome;
 
