@@ -58,12 +58,14 @@ SELECT problem FROM own, LATERAL (VALUES
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn verify(store: &Store) -> Result<(), StoreError> {
     let survey = survey(store).await?;
-    if !survey.log {
-        return Err(StoreError::NoSyncChanges);
+    survey.access()?;
+    if !survey.writable {
+        return Err(StoreError::ReadOnly);
     }
-    let mut missing = survey.problems;
-    missing.extend(survey.missing_tables);
-    if missing.is_empty() { Ok(()) } else { Err(StoreError::NotSetUp(missing.join("; "))) }
+    if survey.missing_tables.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::NotSetUp(survey.missing_tables.join("; ")))
 }
 
 /// What is there, and what is not.
@@ -71,6 +73,8 @@ pub async fn verify(store: &Store) -> Result<(), StoreError> {
 pub struct Survey {
     /// Who and where the server is, and who we are to it.
     pub server: String,
+    /// Does it take writes?
+    pub writable: bool,
     /// Is mana-sync's table there?
     pub log: bool,
     /// What of `access.sql` is not as it should be.
@@ -81,41 +85,46 @@ pub struct Survey {
     pub index: bool,
 }
 
-/// Looks at everything.
-pub async fn survey(store: &Store) -> Result<Survey, StoreError> {
-    within(TRANSACTION, survey_all(store)).await
+impl Survey {
+    /// Of what `access.sql` makes alone.
+    fn access(&self) -> Result<(), StoreError> {
+        if !self.log {
+            return Err(StoreError::NoSyncChanges);
+        }
+        if self.problems.is_empty() { Ok(()) } else { Err(StoreError::NotSetUp(self.problems.join("; "))) }
+    }
 }
 
-async fn survey_all(store: &Store) -> Result<Survey, StoreError> {
-    // As the login itself: before the set-up there is no role to become. On a connection of its own, which
-    // says at once why there is none, and takes none from the missions.
-    let mut db = store.log_in().await?;
-    let (server, log, index) = sqlx::query_as(
+/// Looks at everything.
+pub async fn survey(store: &Store) -> Result<Survey, StoreError> {
+    within(TRANSACTION, async {
+        // As the login itself: before the set-up there is no role to become. On a connection of its own, which
+        // says at once why there is none, and takes none from the missions.
+        let mut db = store.log_in().await?;
+        let survey = survey_on(&mut db).await?;
+        db.close().await?;
+        Ok(survey)
+    })
+    .await
+}
+
+async fn survey_on(db: &mut PgConnection) -> Result<Survey, StoreError> {
+    let (server, writable, log, index) = sqlx::query_as(
         "SELECT format('PostgreSQL %s, database %s, as %s', current_setting('server_version'), current_database(), session_user),
-             to_regclass('sync_changes') IS NOT NULL,
+             current_setting('transaction_read_only') = 'off', to_regclass('sync_changes') IS NOT NULL,
              coalesce((SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('mana_ai_mission_changes')), false)",
     )
-    .fetch_one(&mut db)
+    .fetch_one(&mut *db)
     .await?;
-    let problems = if log { sqlx::query_scalar(CHECKS).fetch_all(&mut db).await? } else { Vec::new() };
+    let problems = if log { sqlx::query_scalar(CHECKS).fetch_all(&mut *db).await? } else { Vec::new() };
     let missing_tables = sqlx::query_scalar(
         "SELECT format('the table mana_ai.%s is missing', name)
          FROM unnest(ARRAY['mission_schedule', 'refresh_cursor', 'mission_runs', 'replicas', 'pause']) AS name
          WHERE to_regclass('mana_ai.' || name) IS NULL",
     )
-    .fetch_all(&mut db)
+    .fetch_all(db)
     .await?;
-    db.close().await?;
-    Ok(Survey { server, log, problems, missing_tables, index })
-}
-
-async fn verify_access(db: &mut PgConnection) -> Result<(), StoreError> {
-    let log = "SELECT to_regclass('sync_changes') IS NOT NULL";
-    if !sqlx::query_scalar(log).fetch_one(&mut *db).await? {
-        return Err(StoreError::NoSyncChanges);
-    }
-    let problems: Vec<String> = sqlx::query_scalar(CHECKS).fetch_all(db).await?;
-    if problems.is_empty() { Ok(()) } else { Err(StoreError::NotSetUp(problems.join("; "))) }
+    Ok(Survey { server, writable, log, problems, missing_tables, index })
 }
 
 /// Sets up whatever is missing, but for the index. May be repeated, also twice at once.
@@ -152,7 +161,7 @@ pub async fn build_index(store: &Store) -> Result<(), StoreError> {
 }
 
 async fn migrate_on(db: &mut PgConnection) -> Result<(), StoreError> {
-    match verify_access(db).await {
+    match survey_on(db).await?.access() {
         Ok(()) => {}
         Err(StoreError::NotSetUp(missing)) => {
             tracing::info!(%missing, "setting up the database");
@@ -175,7 +184,7 @@ async fn grant_access(db: &mut PgConnection) -> Result<(), StoreError> {
     match tx.execute(ACCESS).await {
         Ok(_) => {
             tx.commit().await?;
-            verify_access(db).await
+            survey_on(db).await?.access()
         }
         Err(error) if code(&error).as_deref() == Some("42501") => {
             Err(StoreError::MayNot { reason: error.to_string(), sql: access_sql(&login) })

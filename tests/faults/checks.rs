@@ -64,6 +64,17 @@ pub async fn check_invariants(world: &World, before: &UsersRows) {
     assert_eq!(violations(&world.db, before).await, Vec::<String>::new());
 }
 
+/// At most one call per attempt, and one more for each answer that had to be repaired.
+pub async fn check_calls(world: &World) {
+    let requests = world.llm.requests();
+    let is_repair = |messages: &serde_json::Value| messages.as_array().is_some_and(|all| all.len() > 2);
+    let repairs = requests.iter().filter(|request| is_repair(&request.body["messages"])).count();
+    let attempts = world.db.count("SELECT count(*) FROM mana_ai.mission_runs").await;
+    let first = i64::try_from(requests.len() - repairs).unwrap();
+    assert!(first <= attempts, "{first} calls and {repairs} repairs of {attempts} attempts");
+    assert!(repairs <= requests.len() - repairs, "one repair per attempt");
+}
+
 /// How many sessions the service has open.
 pub async fn connections(db: &TestDb) -> i64 {
     db.count(

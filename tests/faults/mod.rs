@@ -1,11 +1,17 @@
 //! The fault suite: what fails around the service, and what must hold afterwards. For Linux: it asks `/proc`.
 
 pub mod checks;
+mod database;
 pub mod model;
+pub mod outage;
 pub mod plan;
 pub mod postgres;
 pub mod processes;
 pub mod proxy;
 pub mod random;
+mod readiness;
+mod refusals;
+mod results;
 pub mod stage;
+mod stop;
 mod tools;

@@ -25,7 +25,7 @@ pub fn replica(world: &World) -> Command {
 }
 
 /// Whoever fires the trigger `what` waits until the gate is opened.
-async fn build_gate(world: &World, what: &str) {
+pub async fn build_gate(world: &World, what: &str) {
     let function = format!(
         "CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
          $$ BEGIN PERFORM pg_advisory_xact_lock_shared({GATE}); RETURN NEW; END $$"
@@ -34,18 +34,18 @@ async fn build_gate(world: &World, what: &str) {
     world.db.admin.execute(AssertSqlSafe(format!("{what} EXECUTE FUNCTION gate()"))).await.unwrap();
 }
 
-async fn close_gate(world: &World) -> sqlx::pool::PoolConnection<sqlx::Postgres> {
+pub async fn close_gate(world: &World) -> sqlx::pool::PoolConnection<sqlx::Postgres> {
     let mut keeper = world.db.admin.acquire().await.unwrap();
     sqlx::query("SELECT pg_advisory_lock($1)").bind(GATE).execute(&mut *keeper).await.unwrap();
     keeper
 }
 
-async fn open_gate(keeper: &mut PgConnection) {
+pub async fn open_gate(keeper: &mut PgConnection) {
     sqlx::query("SELECT pg_advisory_unlock($1)").bind(GATE).execute(keeper).await.unwrap();
 }
 
 /// Until somebody of this database waits for a lock of this kind.
-async fn until_waiting(world: &World, kind: &str) {
+pub async fn until_waiting(world: &World, kind: &str) {
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = $1
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     soon(async {
@@ -265,11 +265,16 @@ async fn a_clock_ten_minutes_off() {
 
 /// A library that sets the wall clock of a process ten minutes ahead.
 fn skewed_clock(dir: &std::path::Path) -> std::path::PathBuf {
-    let (source, library) = (dir.join("skew.c"), dir.join("skew.so"));
     let code = "#define _GNU_SOURCE\n#include <time.h>\n#include <unistd.h>\n#include <sys/syscall.h>\n\
         int clock_gettime(clockid_t id, struct timespec *at) {\n\
         long failed = syscall(SYS_clock_gettime, id, at);\n\
         if (!failed && id == CLOCK_REALTIME) at->tv_sec += 600;\n return (int) failed; }\n";
+    library(dir, code)
+}
+
+/// For `LD_PRELOAD`.
+pub fn library(dir: &std::path::Path, code: &str) -> std::path::PathBuf {
+    let (source, library) = (dir.join("preloaded.c"), dir.join("preloaded.so"));
     std::fs::write(&source, code).unwrap();
     let cc = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status().unwrap();
     assert!(cc.success());

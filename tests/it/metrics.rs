@@ -434,11 +434,11 @@ async fn nothing_of_any_user() {
     let resolved = vec![("x-mana-llm-resolved", "a plan for MARKER".to_owned())];
     let body = json!({ "choices": [{ "message": { "content": "MARKER" } }] }).to_string();
     world.llm.script([
-        Behaviour::Raw(200, resolved, body),
+        Behaviour::Raw(200, resolved, body.into()),
         Behaviour::Raw(
             400,
             vec![],
-            json!({ "error": { "message": "MARKER", "code": "MARKER" } }).to_string(),
+            json!({ "error": { "message": "MARKER", "code": "MARKER" } }).to_string().into(),
         ),
         Behaviour::Say("MARKER".into()),
     ]);

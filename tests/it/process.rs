@@ -1,9 +1,11 @@
 //! The binary as a process: started, signalled, and gone when the test is.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -37,7 +39,8 @@ pub fn text(bytes: &[u8]) -> String {
 pub struct Serving {
     child: Child,
     pub port: u16,
-    log: Option<JoinHandle<String>>,
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Serving {
@@ -54,17 +57,36 @@ impl Serving {
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let (told, port) = oneshot::channel();
-        let log = std::thread::spawn(move || {
-            let mut log = String::new();
-            while !log.contains("listening") && stdout.read_line(&mut log).unwrap_or(0) > 0 {}
-            let port = log
-                .rsplit_once("0.0.0.0:")
-                .and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
-            let _ = told.send(port);
-            let _ = stdout.read_to_string(&mut log);
-            log
+        let log = Arc::new(Mutex::new(String::new()));
+        let lines = Arc::clone(&log);
+        let reader = std::thread::spawn(move || {
+            let (mut told, mut line) = (Some(told), String::new());
+            while stdout.read_line(&mut line).unwrap_or(0) > 0 {
+                let port = line
+                    .split_once("0.0.0.0:")
+                    .and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+                lines.lock().unwrap().push_str(&std::mem::take(&mut line));
+                if let Some(told) = port.is_some().then(|| told.take()).flatten() {
+                    let _ = told.send(port);
+                }
+            }
         });
-        (Self { child, port: 0, log: Some(log) }, port)
+        (Self { child, port: 0, log, reader: Some(reader) }, port)
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Until so many lines of its log hold these words.
+    pub async fn until_logged(&self, words: &str, times: usize) {
+        soon(async {
+            while self.log().matches(words).count() < times {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
     }
 
     pub fn pid(&self) -> u32 {
@@ -84,7 +106,8 @@ impl Serving {
     pub async fn end(mut self) -> (Option<i32>, String) {
         let waited = tokio::task::spawn_blocking(move || {
             let code = self.child.wait().unwrap().code();
-            (code, self.log.take().unwrap().join().unwrap())
+            self.reader.take().unwrap().join().unwrap();
+            (code, self.log())
         });
         soon(waited).await.unwrap()
     }
@@ -92,6 +115,9 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("the log of {}:\n{}", self.pid(), self.log());
+        }
         // Also ends one that is stopped; both do nothing to one that has been waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();

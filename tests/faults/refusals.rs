@@ -1,0 +1,122 @@
+//! The database answers, and refuses: for a moment, for ever, one mission or all of them.
+
+use mana_ai::demo::llm::Behaviour;
+use mana_ai::store::schedule::quarantined;
+use sqlx::{AssertSqlSafe, Executor as _};
+
+use super::checks::{UsersRows, check_calls, check_invariants};
+use crate::kills::{build_gate, close_gate, open_gate, until_waiting};
+use crate::support::{World, due_mission, soon};
+
+/// Our rows of this mission are refused with this SQLSTATE, the first `times`. A sequence counts, for it
+/// remembers what was rolled back.
+async fn refuse(world: &World, mission: &str, sqlstate: &str, times: u32) {
+    let sql = format!(
+        "CREATE SEQUENCE refused;
+         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+             IF nextval('refused') <= {times} THEN
+                 RAISE EXCEPTION 'not like this' USING ERRCODE = '{sqlstate}';
+             END IF;
+             RETURN NEW; END $$;
+         CREATE TRIGGER refuse BEFORE INSERT ON sync_changes FOR EACH ROW
+             WHEN (NEW.client_id = 'mana-ai-runner' AND NEW.record_id = '{mission}') EXECUTE FUNCTION refuse()"
+    );
+    world.db.admin.execute(AssertSqlSafe(sql)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_conflict_is_repeated() {
+    for sqlstate in ["40001", "40P01", "55P03"] {
+        let world = World::new().await;
+        refuse(&world, "m1", sqlstate, 3).await;
+        world.device("alice").create_mission("m1", due_mission()).await.unwrap();
+        let stats = world.tick().await;
+        assert_eq!((stats.plans_written_back, stats.errors.len()), (1, 0), "{sqlstate}: {stats:?}");
+        assert_eq!(world.llm.requests().len(), 1, "{sqlstate}");
+        let attempts = "SELECT count(*) FROM mana_ai.mission_runs WHERE outcome = 'planned'";
+        assert_eq!(world.db.count(attempts).await, 1, "{sqlstate}");
+    }
+}
+
+/// Ours has the schedule's row and waits at the gate, whose keeper wants that row.
+#[tokio::test]
+async fn a_deadlock_is_repeated() {
+    let world = World::new().await;
+    world.device("alice").create_mission("m1", due_mission()).await.unwrap();
+    let gate = "CREATE TRIGGER gate BEFORE INSERT ON sync_changes FOR EACH ROW WHEN (NEW.client_id = 'mana-ai-runner')";
+    build_gate(&world, gate).await;
+    let mut keeper = close_gate(&world).await;
+    // So that ours is the one that finds it.
+    keeper.execute("SET deadlock_timeout = '1min'").await.unwrap();
+    let tick = world.tick_in_background();
+    until_waiting(&world, "advisory").await;
+    soon(keeper.execute("UPDATE mana_ai.mission_schedule SET waits = 'met'")).await.unwrap();
+    open_gate(&mut keeper).await;
+    let stats = soon(tick).await.unwrap();
+    assert_eq!((stats.plans_written_back, stats.errors.len()), (1, 0), "{stats:?}");
+    assert_eq!((world.db.written().await.len(), world.llm.requests().len()), (1, 1));
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    soon(world.db.until(deadlocks, |count| count == 1)).await;
+}
+
+/// A trigger of mana-sync, a constraint, a conflict without end: each attempt is charged, and as not even the
+/// failure can be told to the user, an operator is.
+#[tokio::test]
+async fn what_is_always_refused_is_set_aside() {
+    for sqlstate in ["P0001", "23514", "40001"] {
+        let world = World::with(&[("MAX_ATTEMPTS", "2")]).await;
+        refuse(&world, "cursed", sqlstate, u32::MAX).await;
+        world.device("alice").create_mission("cursed", due_mission()).await.unwrap();
+        world.device("bob").create_mission("fine", due_mission()).await.unwrap();
+        let before = UsersRows::of(&world.db).await;
+        let first = world.tick().await;
+        assert_eq!((first.plans_written_back, first.errors.len()), (1, 1), "{sqlstate}: {first:?}");
+        assert!(quarantined(&world.store, ("", ""), 10).await.unwrap().is_empty(), "{sqlstate}: not yet");
+        assert_eq!(world.tick().await.errors.len(), 1, "{sqlstate}");
+        let aside = quarantined(&world.store, ("", ""), 10).await.unwrap().remove(0);
+        assert_eq!(aside.mission_id, "cursed");
+        assert!(aside.reason.as_deref().unwrap().contains("not like this"), "{sqlstate}: {aside:?}");
+        assert_eq!(world.tick().await.due_mission_count, 0, "{sqlstate}");
+        let charged = "SELECT attempts::bigint FROM mana_ai.mission_schedule WHERE mission_id = 'cursed'";
+        assert_eq!(world.db.count(charged).await, 2, "{sqlstate}");
+        assert_eq!(world.llm.requests().len(), 3, "{sqlstate}: one call per attempt");
+        check_calls(&world).await;
+        check_invariants(&world, &before).await;
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_may_not_be_written_costs_no_call() {
+    let world = World::new().await;
+    // The first tick would mend it.
+    world.tick().await;
+    for mission in 0..10 {
+        let device = world.device(&format!("user-{mission}"));
+        device.create_mission(&format!("m{mission}"), due_mission()).await.unwrap();
+    }
+    world.db.admin.execute("REVOKE INSERT ON sync_changes FROM mana_ai").await.unwrap();
+    let stats = world.tick().await;
+    assert_eq!((world.llm.requests().len(), stats.due_mission_count), (0, 0));
+    assert_eq!(stats.errors.len(), 1, "once, not per mission: {stats:?}");
+    assert!(stats.errors[0].contains("may not read and write sync_changes"), "{stats:?}");
+    world.db.admin.execute("GRANT INSERT ON sync_changes TO mana_ai").await.unwrap();
+    assert_eq!(world.tick().await.plans_written_back, 10);
+}
+
+/// It is taken away during the call: the result is kept until it is given back.
+#[tokio::test]
+async fn a_result_waits_for_the_right_to_be_written() {
+    let world = World::new().await;
+    world.device("alice").create_mission("m1", due_mission()).await.unwrap();
+    world.llm.behave(Behaviour::Hold);
+    let tick = world.tick_in_background();
+    soon(world.llm.arrived(1)).await;
+    world.db.admin.execute("REVOKE INSERT ON sync_changes FROM mana_ai").await.unwrap();
+    world.llm.behave(Behaviour::Plan);
+    let tries = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+    let before = world.db.count(tries).await;
+    soon(world.db.until(tries, |count| count > before)).await;
+    world.db.admin.execute("GRANT INSERT ON sync_changes TO mana_ai").await.unwrap();
+    assert_eq!(soon(tick).await.unwrap().plans_written_back, 1);
+    assert_eq!((world.db.written().await.len(), world.llm.requests().len()), (1, 1));
+}
