@@ -34,7 +34,7 @@ use crate::planner::tools::TOOLS;
 use crate::store::changes::fold_mission;
 use crate::store::runs::Spent;
 use crate::store::schedule::{self, ClaimedMission};
-use crate::store::{Store, TRANSACTION, UserTx, within};
+use crate::store::{Store, TRANSACTION, UserTx, open_if_writable, within};
 
 /// What an attempt works with.
 #[derive(Debug, Clone)]
@@ -105,6 +105,8 @@ impl Worker {
             Err(fault) => fault,
         };
         tracing::debug!(%fault, "no usable plan, asking for a repair");
+        // The first call took its time: could the result of another one still be stored?
+        open_if_writable(&self.store).await?;
         self.metrics.repairs_total.inc();
         let answer = self.gate.complete(&prompt::repair(messages, &answer, &fault), spent).await?.content;
         Ok(Plan::read(&answer, &TOOLS)?)
