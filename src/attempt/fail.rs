@@ -62,7 +62,7 @@ impl Worker {
         let mut patience = Patience::new(self.lease, &self.abandon);
         while let Err(gone) = schedule::release(&self.store, claimed, retry, &end).await {
             if let Err(gone) = patience.after(gone.into()).await {
-                tracing::warn!(mission_id = claimed.mission_id, %gone, "lease not given back, it will expire");
+                tracing::debug!(mission_id = claimed.mission_id, %gone, "lease not given back, it will expire");
                 break;
             }
         }
