@@ -1,10 +1,12 @@
 //! The fault suite: what fails around the service, and what must hold afterwards. For Linux: it asks `/proc`.
 
+mod answers;
 pub mod checks;
 mod database;
 pub mod model;
 pub mod outage;
 pub mod plan;
+mod poison;
 pub mod postgres;
 pub mod processes;
 pub mod proxy;

@@ -37,10 +37,7 @@ impl Footprint {
             .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
             .collect();
         let sockets = links.iter().filter(|link| link.to_string_lossy().starts_with("socket:")).count();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        let rss_kib = rss.trim().trim_end_matches(" kB").parse().unwrap();
-        Self { descriptors: links.len(), sockets, rss_kib }
+        Self { descriptors: links.len(), sockets, rss_kib: status_kib(pid, "VmRSS:") }
     }
 
     /// Measure `before` when the service has worked for a while: its pool grows as needed, and the allocator
@@ -52,6 +49,17 @@ impl Footprint {
             && self.sockets <= before.sockets + SPARE_DESCRIPTORS
             && self.rss_kib <= before.rss_kib + SPARE_KIB
     }
+}
+
+/// The most memory that the process ever had.
+pub fn peak_kib(pid: u32) -> u64 {
+    status_kib(pid, "VmHWM:")
+}
+
+fn status_kib(pid: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let kib = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    kib.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// Descriptors, sockets and memory of the process are back where they were, soon.

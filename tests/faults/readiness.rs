@@ -87,7 +87,7 @@ async fn a_dead_loop_ends_the_process() {
     let mut command = replica(&world);
     command.env("LD_PRELOAD", library(dir.path(), STUCK_WAIT)).env("STUCK", &stuck);
     let serving = Serving::start(command).await;
-    until_ready_is(200, &serving).await;
+    serving.until_logged("elapsed_ms", 3).await;
     std::fs::write(&stuck, "").unwrap();
     let dead = async {
         while lines(&serving.log(), "the tick loop is dead") == 0 {
