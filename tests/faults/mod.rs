@@ -14,6 +14,7 @@ pub mod random;
 mod readiness;
 mod refusals;
 mod results;
+mod soak;
 pub mod stage;
 mod stop;
 mod tools;
