@@ -94,3 +94,39 @@ async fn a_flood_does_not_fill_the_memory() {
     assert!(peak < before.rss_kib + MOST_KIB, "{peak} KiB after {} KiB", before.rss_kib);
     check_back(serving.pid(), before).await;
 }
+
+/// Bodies that say one thing and are another: a reason each, and the next mission is planned.
+#[tokio::test]
+async fn lies_are_refused_with_a_reason() {
+    let completion = |content: &str| format!(r#"{{"choices": [{{"message": {{"content": {content}}}}}]}}"#);
+    let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    let step = r#"{\"toolName\": \"create_task\", \"params\": {\"title\": \"x\"}, \"rationale\": \"x\"}"#;
+    let steps = format!(r#"{{\"steps\": [{}]}}"#, vec![step; 10_000].join(","));
+    let no_completion = "its body is no chat completion";
+    let lies = [
+        (raw(200, Some(("content-encoding", "gzip")), "no gzip"), no_completion),
+        (raw(200, Some(("content-encoding", "br")), &completion("7")), no_completion),
+        (raw(200, Some(("content-type", "text/plain; charset=utf-16")), "{\0}\0"), no_completion),
+        (raw(200, None, &completion(r#""\ud800""#)), no_completion),
+        (raw(200, None, &deep(100_000)), no_completion),
+        (raw(200, None, &completion(&deep(100_000))), no_completion),
+        (raw(200, None, &completion(&format!("\"{}\"", deep(100_000)))), "no usable plan"),
+        (raw(200, None, &completion(&format!("\"{steps}\""))), "the plan has 10000 steps"),
+        (raw(200, None, &completion(r#""\u0000""#)), "no usable plan"),
+    ];
+    let world = World::new().await;
+    for (number, (lie, reason)) in lies.into_iter().enumerate() {
+        for mission in ["a", "b"] {
+            let id = format!("{number}-{mission}");
+            world.device(&id).create_mission(&id, due_mission()).await.unwrap();
+        }
+        // The second one is a repair, where it comes to that.
+        world.llm.behave(lie);
+        let stats = world.tick().await;
+        assert_eq!((stats.due_mission_count, stats.errors.len()), (2, 2), "{number}: {stats:?}");
+        assert!(stats.errors.iter().all(|error| error.contains(reason)), "{number}: {stats:?}");
+        world.llm.behave(Behaviour::Plan);
+        assert_eq!(world.tick().await.plans_written_back, 2, "{number}");
+        check_calls(&world).await;
+    }
+}
