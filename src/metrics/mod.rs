@@ -19,8 +19,8 @@ use models::{Models, NONE};
 pub use routes::UNMATCHED;
 use routes::{KNOWN_ANSWERS, known_routes};
 
-use crate::planner::breaker;
 use crate::planner::answer::Usage;
+use crate::planner::breaker;
 use crate::store::gauges::{PoolUse, ScheduleGauges};
 use crate::store::runs::RunOutcome;
 
