@@ -23,5 +23,6 @@ CREATE INDEX mission_runs_of_mission ON mana_ai.mission_runs (user_id, mission_i
 ALTER TABLE mana_ai.mission_schedule
     ADD COLUMN run_id       bigint,                         -- of the last claim, in mission_runs
     ADD COLUMN lost         int     NOT NULL DEFAULT 0,     -- claims in a row that nobody came back from
+    ADD COLUMN refusals     int     NOT NULL DEFAULT 0,     -- by mana-llm, uncharged, in a row
     ADD COLUMN failed_slots int     NOT NULL DEFAULT 0,     -- in a row
     ADD COLUMN quarantined  boolean NOT NULL DEFAULT false; -- not tried before a new row: `waits` says why

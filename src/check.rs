@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::config::Config;
 use crate::planner::llm::{LlmClient, LlmError};
-use crate::planner::prompt::{Message, Messages};
+use crate::planner::prompt;
 use crate::store::{Store, StoreError, access, open_if_writable};
 
 /// More than this between our clock and the database's is worth a word. Nothing goes by ours but log lines.
@@ -107,14 +107,13 @@ async fn call(config: &Config) -> Result<String, String> {
     let key = config.service_key.clone();
     let llm = LlmClient::new(&config.llm_url, key, config.llm_model.clone(), config.llm_timeout)
         .map_err(|error| error.to_string())?;
-    let content = "Antworte mit dem JSON-Objekt {\"ok\": true}.".into();
     let began = Instant::now();
-    match llm.complete(&Messages(vec![Message { role: "user", content }])).await {
+    match llm.complete(&prompt::smallest()).await {
         Ok(completion) => {
             let model = completion.resolved_model.unwrap_or_else(|| config.llm_model.clone());
             Ok(format!("{model} answered after {} ms", began.elapsed().as_millis()))
         }
         Err(error @ (LlmError::Rejected { .. } | LlmError::RateLimited { .. })) => Err(error.to_string()),
-        Err(error) => Err(format!("{error}: is MANA_LLM_URL={} right, and is it up?", config.llm_url)),
+        Err(error) => Err(format!("{error}: is MANA_LLM_URL right, and is it up?")),
     }
 }

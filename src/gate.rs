@@ -1,12 +1,12 @@
 //! mana-llm behind its circuit breaker: the one door to it in this process.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::metrics::{Held, Metrics};
 use crate::planner::breaker::{Admission, Breaker, BreakerSettings, CallEnd, State, Why};
 use crate::planner::llm::{Completion, LlmClient, LlmError};
-use crate::planner::prompt::Messages;
+use crate::planner::prompt::{self, Messages};
 use crate::store::runs::Spent;
 
 /// A model name longer than this is cut in the ledger. In characters.
@@ -55,17 +55,18 @@ impl Gate {
     /// One call, if it may begin. What it costs is added to `spent`, also if it fails.
     pub async fn complete(&self, messages: &Messages, spent: &mut Spent) -> Result<Completion, CallError> {
         let mut call = Call::begin(self).map_err(CallError::Held)?;
-        let began = Instant::now();
+        let clock = Clock { began: Instant::now(), total: spent.latency.get_or_insert_default() };
         let result = self.llm.complete(messages).await;
-        let took = began.elapsed();
-        *spent.latency.get_or_insert_default() += took;
+        let took = clock.began.elapsed();
+        drop(clock);
         let answer = result.as_ref().ok();
         let model = answer.and_then(|answer| answer.resolved_model.as_deref());
         self.metrics.called(model, took, answer.map(|answer| answer.usage).unwrap_or_default());
         match &result {
             Ok(completion) => {
-                spent.prompt_tokens += completion.usage.prompt_tokens;
-                spent.completion_tokens += completion.usage.completion_tokens;
+                let usage = completion.usage;
+                spent.prompt_tokens = spent.prompt_tokens.saturating_add(usage.prompt_tokens);
+                spent.completion_tokens = spent.completion_tokens.saturating_add(usage.completion_tokens);
                 let model = completion.resolved_model.as_deref();
                 spent.model = model.map(|model| model.chars().take(LONGEST_MODEL).collect());
                 call.end = CallEnd::Answered;
@@ -75,8 +76,32 @@ impl Gate {
         Ok(result?)
     }
 
+    /// A tick begins, or an operator asks: whether the configuration has been mended may be tried once.
+    pub fn retry_configuration(&self) {
+        self.breaker().retry_configuration(Instant::now());
+    }
+
+    /// While the configuration was at fault and no mission was due to show that it is mended: one tiny call.
+    pub async fn look_again(&self) {
+        if matches!((self.why(), self.admission()), (Some(Why::Misconfigured(_)), Admission::Probe)) {
+            let _ = self.complete(&prompt::smallest(), &mut Spent::default()).await;
+        }
+    }
+
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Adds the time of a call to what was spent, also where it is dropped.
+struct Clock<'spent> {
+    began: Instant,
+    total: &'spent mut Duration,
+}
+
+impl Drop for Clock<'_> {
+    fn drop(&mut self) {
+        *self.total += self.began.elapsed();
     }
 }
 

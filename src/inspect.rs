@@ -94,7 +94,10 @@ fn inspected(
         Ok(None) => (Err("hard-deleted".into()), None),
         Ok(Some(record)) => (by_the_log(&mission_id, &record, now), Some(record)),
     };
-    let verdict = verdict.and_then(|due| by_the_schedule(due, schedule.as_ref(), paused, now));
+    let verdict = match schedule.as_ref().and_then(|row| row.lease_until) {
+        Some(until) => Err(format!("being planned now, under a lease until {}", until.0)),
+        None => verdict.and_then(|due| by_the_schedule(due, schedule.as_ref(), paused, now)),
+    };
     let (due, reason) = match verdict {
         Ok(reason) => (true, reason),
         Err(reason) => (false, reason),
@@ -132,9 +135,6 @@ fn by_the_schedule(
     }
     let Some(row) = schedule else { return Ok(format!("{due}; the next tick will see it")) };
     let waits = row.waits.as_deref().unwrap_or("no reason is known");
-    if let Some(until) = row.lease_until {
-        return Err(format!("{due}; it is being planned now, under a lease until {}", until.0));
-    }
     if row.quarantined {
         return Err(format!(
             "{due}, but set aside until a device writes it or an operator releases it: {waits}"

@@ -202,7 +202,9 @@ async fn print_missions(user: &str, mission: Option<&str>) -> Result<ExitCode, F
 }
 
 async fn check() -> Result<ExitCode, Failure> {
-    let config = Config::from_env()?;
+    let config = Config::from_env().inspect_err(|error| {
+        error.0.iter().for_each(|fault| println!("✗ configuration  {fault}"));
+    })?;
     telemetry::log(&config.telemetry, Output::Stderr);
     let mut fine = true;
     mana_ai::check::check(&config, |checked| {

@@ -8,26 +8,49 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Told by the loop what it is at, and until when it should have something new to tell.
 #[derive(Debug)]
-pub struct Pulse {
-    /// How long it may be silent between two ticks; none where there is no loop.
-    idle: Option<Duration>,
-    state: Mutex<State>,
-}
+pub struct Pulse(Mutex<State>);
 
 #[derive(Debug, Clone, Copy)]
 struct State {
     /// Raised by each sign of life.
     beats: u64,
+    /// How long the loop may be silent between two ticks; none while there is no loop.
+    idle: Option<Duration>,
     /// How long the current step may take; none is no promise.
     allowance: Option<Duration>,
     finished: Instant,
 }
 
+impl Default for Pulse {
+    fn default() -> Self {
+        Self(Mutex::new(State { beats: 0, idle: None, allowance: None, finished: Instant::now() }))
+    }
+}
+
 impl Pulse {
-    /// Of a loop that says something after `idle` at the latest, once it has begun.
-    pub fn new(idle: Option<Duration>) -> Self {
-        let state = State { beats: 0, allowance: None, finished: Instant::now() };
-        Self { idle, state: Mutex::new(state) }
+    /// The loop begins, and says something after `idle` at the latest. Before, nobody promised a tick: the
+    /// service may be waiting for its database for days.
+    pub fn begin(&self, idle: Duration) {
+        let mut state = self.state();
+        *state = State {
+            beats: state.beats + 1,
+            idle: Some(idle),
+            allowance: Some(idle),
+            finished: Instant::now(),
+        };
+    }
+
+    /// The loop has ended in order.
+    pub fn end(&self) {
+        let mut state = self.state();
+        (state.idle, state.allowance) = (None, None);
+    }
+
+    /// Nothing is at work: until the next tick of the loop, if there is one.
+    pub fn rest(&self) {
+        let mut state = self.state();
+        state.beats += 1;
+        state.allowance = state.idle;
     }
 
     /// A sign of life: the next one comes within `allowance`.
@@ -37,10 +60,9 @@ impl Pulse {
         state.allowance = Some(allowance);
     }
 
-    /// A tick has ended, or the loop begins.
+    /// A tick has ended.
     pub fn finished(&self) {
-        let mut state = self.state();
-        *state = State { beats: state.beats + 1, allowance: self.idle, finished: Instant::now() };
+        self.state().finished = Instant::now();
     }
 
     /// How long no tick has ended.
@@ -68,6 +90,6 @@ impl Pulse {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

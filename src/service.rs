@@ -89,6 +89,9 @@ pub async fn listen(port: u16) -> Result<TcpListener, StartError> {
     TcpListener::bind((everywhere, port)).await.map_err(|source| StartError::Listen { port, source })
 }
 
+/// What a watchdog's line may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// How a stop went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
@@ -135,7 +138,11 @@ pub async fn serve(
         ticks: tasks.clone(),
     };
     runner.pulse().watch(|silent| {
-        tracing::error!(silent_s = silent.as_secs(), "the tick loop is dead, the process ends");
+        // What blocks the loop may be the log itself: nobody waits for it here.
+        let line =
+            move || tracing::error!(silent_s = silent.as_secs(), "the tick loop is dead, the process ends");
+        std::thread::spawn(line);
+        std::thread::sleep(LAST_WORDS);
         std::process::exit(1);
     });
     let index_store = store.clone();

@@ -41,7 +41,7 @@ impl AttemptError {
             Self::Store(error) => match error.blame() {
                 Blame::Database => Disposition::Blameless,
                 Blame::Conflict => Disposition::Transient,
-                Blame::Mission => Disposition::Unusable,
+                Blame::Mission | Blame::Refusal => Disposition::Unusable,
                 Blame::Row => Disposition::Hopeless,
             },
             Self::Unreadable(_) | Self::NeverReturned(_) => Disposition::Hopeless,
@@ -70,16 +70,18 @@ impl AttemptError {
     }
 
     /// The summary of a slot that failed, for the user: what happened and what comes next, in plain German.
-    pub fn told_to_user(&self, attempts: u32, comes_again: bool) -> String {
+    pub fn told_to_user(&self, attempts: u32, comes_again: bool, rests: bool) -> String {
         let what = match self {
             Self::Plan(_) => "Die KI hat keinen brauchbaren Plan geliefert.",
             Self::Call(CallError::Llm(LlmError::Refused { .. })) => {
                 "Der KI-Dienst hat die Anfrage zu dieser Mission nicht angenommen; vielleicht ist ihr Text zu lang."
             }
             Self::Call(_) => "Der KI-Dienst war nicht erreichbar oder hat nicht rechtzeitig geantwortet.",
-            _ => "Der Plan konnte nicht gespeichert werden.",
+            _ => "Die Mission konnte nicht gelesen oder ihr Plan nicht gespeichert werden.",
         };
-        let next = if comes_again {
+        let next = if rests {
+            "Weil das mehrmals hintereinander so war, wird es erst nach einem Tag wieder versucht."
+        } else if comes_again {
             "Zum nächsten Termin wird es wieder versucht."
         } else {
             "Von selbst wird es nicht wieder versucht."

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::patience::Patience;
 use super::write::Ending;
 use super::{AttemptError, Report, Worker};
-use crate::planner::retry::Next;
+use crate::planner::retry::{Disposition, Next, Tried};
 use crate::store::runs::{RunEnd, RunOutcome, Spent};
 use crate::store::schedule::{self, ClaimedMission, Retry};
 
@@ -13,8 +13,13 @@ impl Worker {
     /// Decides what comes after a failure, and sees to it.
     pub(super) async fn fail(&self, claimed: &ClaimedMission, error: AttemptError, spent: &Spent) -> Report {
         let luck = f64::from(claimed.lease_token.as_fields().0) / f64::from(u32::MAX);
-        let (attempt, failed_slots) = (claimed.attempt.0, claimed.failed_slots.0);
-        let next = self.policy.next(error.disposition(), attempt, failed_slots, luck);
+        let tried = Tried {
+            attempt: claimed.attempt.0,
+            failed_slots: claimed.failed_slots.0,
+            refusals: claimed.refusals.0,
+            luck,
+        };
+        let next = self.policy.next(error.disposition(), tried);
         match next {
             // Who asked for it is told; nobody waits for it.
             Next::Again(_) | Next::GiveUp if claimed.forced => {
@@ -38,11 +43,15 @@ impl Worker {
         }
     }
 
-    /// What could not be told to the user: later, if the database is to blame.
+    /// What could not be told to the user: later, if that may help.
     async fn put_off(&self, claimed: &ClaimedMission, error: AttemptError, spent: &Spent) -> Report {
         let (retry, outcome) = match error.outcome() {
             outcome @ (RunOutcome::Database | RunOutcome::Interrupted) => {
                 (Retry::After(Duration::ZERO), outcome)
+            }
+            // Somebody else was at the tables. The attempts stay used up, so this comes again.
+            outcome if error.disposition() == Disposition::Transient => {
+                (Retry::After(self.policy.longest), outcome)
             }
             _ => (Retry::OnNewRow, RunOutcome::Quarantined),
         };

@@ -23,8 +23,8 @@ pub(super) struct Patience<'worker> {
 }
 
 impl<'worker> Patience<'worker> {
-    /// Until the lease must have ended: it was renewed at most `lease` from now. Whether it still holds is
-    /// for the write itself to see.
+    /// For as long as a lease lasts that nobody can renew. Whether it still holds is for the write itself to
+    /// see.
     pub(super) fn new(lease: Duration, abandon: &'worker CancellationToken) -> Self {
         Self { until: Instant::now() + lease, abandon, tries: 0, conflicts: 0 }
     }
@@ -39,7 +39,7 @@ impl<'worker> Patience<'worker> {
         let AttemptError::Store(cause) = &error else { return Err(error) };
         self.tries += 1;
         match cause.blame() {
-            Blame::Database if Instant::now() < self.until => {}
+            Blame::Database | Blame::Refusal if Instant::now() < self.until => {}
             Blame::Conflict if self.conflicts < CONFLICTS => self.conflicts += 1,
             _ => return Err(error),
         }

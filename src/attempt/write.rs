@@ -82,13 +82,15 @@ impl Worker {
             Standing::Unscheduled => None,
             _ => mission.next_run(now, &self.default_zone)?,
         };
-        let iteration = ending.iteration(id, claimed, now, next.is_some());
+        // Rows that came after the claim are its user's: they end the count.
+        let edited = change_count > claimed.change_count;
+        let failed_slots = ending.failed_slots(if edited { 0 } else { claimed.failed_slots.0 });
+        let advance =
+            Advance { next, change_count: change_count + 1, failed_slots, rest: rest_after(failed_slots) };
+        let iteration = ending.iteration(id, claimed, now, advance);
         let timestamp = mission.write_timestamp(now)?;
         let change =
             NewChange::append(&mission.iterations, &iteration, next, timestamp).map_err(StoreError::from)?;
-        let failed_slots = ending.failed_slots(claimed);
-        let advance =
-            Advance { next, change_count: change_count + 1, failed_slots, rest: rest_after(failed_slots) };
         let end = RunEnd { iteration_id: Some(iteration.id), ..ending.end(spent) };
         let commit = async {
             if !write_back(&mut tx, claimed, &change, advance, &end).await? {
@@ -160,22 +162,23 @@ impl Ending<'_> {
         id: String,
         claimed: &ClaimedMission,
         finished: Timestamp,
-        comes_again: bool,
+        advance: Advance,
     ) -> Iteration {
         let started = claimed.claimed_at.0;
         match self {
             Self::Planned(plan) => plan.clone().into_iteration(id, started, finished),
             Self::Failed(error) => {
-                let summary = error.told_to_user(claimed.attempt.0, comes_again);
+                let summary =
+                    error.told_to_user(claimed.attempt.0, advance.next.is_some(), advance.rest.is_some());
                 Iteration::failed(id, started, finished, summary)
             }
         }
     }
 
-    fn failed_slots(self, claimed: &ClaimedMission) -> u32 {
+    fn failed_slots(self, before: u32) -> u32 {
         match self {
             Self::Planned(_) => 0,
-            Self::Failed(_) => claimed.failed_slots.0.saturating_add(1),
+            Self::Failed(_) => before.saturating_add(1),
         }
     }
 

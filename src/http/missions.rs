@@ -69,7 +69,7 @@ async fn status_of(state: &AppState, path: &MissionPath) -> Result<MissionStatus
 }
 
 /// Plans a mission now, whether its slot has come or not, under all guards. Answers when it is done. A slot
-/// that has not come stays where it is; an attempt that fails is not repeated by itself.
+/// that has not come stays where it is, and an attempt at it that fails is not repeated by itself.
 #[utoipa::path(post, path = "/internal/missions/{user}/{mission}/run", tag = "missions",
     params(("user" = String, Path, min_length = 1), ("mission" = String, Path, min_length = 1)), responses(
     (status = 200, body = Run, description = "It was tried: outcome and reason tell how that ended"),

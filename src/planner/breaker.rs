@@ -8,6 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::retry::Disposition;
 
+/// A fault of the configuration holds it until [`Breaker::retry_configuration`]; this is only longer than any
+/// tick.
+const UNTIL_NEXT_TICK: Duration = Duration::from_hours(24);
+
 /// When it opens, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct BreakerSettings {
@@ -106,6 +110,13 @@ impl Breaker {
         self.open.as_ref().map(|open| &open.why)
     }
 
+    /// A tick begins, or an operator asks: one call may try whether the configuration has been mended.
+    pub fn retry_configuration(&mut self, now: Instant) {
+        if let Some(open) = self.open.as_mut().filter(|open| matches!(open.why, Why::Misconfigured(_))) {
+            open.until = now;
+        }
+    }
+
     /// A call begins, if it may: `Ok` says whether it is the probe. Each is followed by [`Self::end`].
     pub fn begin(&mut self, now: Instant) -> Result<bool, Why> {
         if let Admission::Closed { why, .. } = self.admission(now) {
@@ -130,9 +141,8 @@ impl Breaker {
             CallEnd::Failed(Disposition::RateLimited { retry_after }, _) => {
                 self.open_until(now + retry_after, Why::RateLimited);
             }
-            // At once: the next tick may try whether the operator has mended it.
             CallEnd::Failed(Disposition::Misconfigured, message) => {
-                self.open_until(now, Why::Misconfigured(message));
+                self.open_until(now + UNTIL_NEXT_TICK, Why::Misconfigured(message));
             }
             CallEnd::Failed(_, message) => self.count_failure(probe, message, now),
         }

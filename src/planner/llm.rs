@@ -189,7 +189,10 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 /// Would only this call be refused, or every one?
 fn refusal(status: StatusCode, code: Option<String>) -> LlmError {
     let mission = matches!(status.as_u16(), 400 | 413 | 414 | 415 | 422 | 431);
-    let unknown_model = code.as_deref().is_some_and(|code| code.contains("model"));
+    let unknown_model = matches!(
+        code.as_deref(),
+        Some("model_not_found" | "unknown_model" | "invalid_model" | "model_not_available")
+    );
     if mission && !unknown_model {
         LlmError::Refused { status, code }
     } else {

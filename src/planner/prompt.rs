@@ -44,6 +44,12 @@ pub fn messages(mission: &Mission, tools: &[Tool], now: Timestamp, zone: &TimeZo
     ])
 }
 
+/// The smallest question: whether anybody answers.
+pub fn smallest() -> Messages {
+    let content = "Antworte mit dem JSON-Objekt {\"ok\": true}.".into();
+    Messages(vec![Message { role: "user", content }])
+}
+
 /// The same conversation with an answer that was no usable plan, and what was wrong with it.
 pub fn repair(messages: &Messages, answer: &str, fault: &PlanError) -> Messages {
     let correction = format!(

@@ -60,19 +60,42 @@ pub fn clamp_retry_after(asked: Option<Duration>) -> Duration {
     asked.unwrap_or(USUAL_RETRY_AFTER).clamp(SHORTEST_RETRY_AFTER, LONGEST_RETRY_AFTER)
 }
 
+/// What is known of an attempt that failed.
+#[derive(Debug, Clone, Copy)]
+pub struct Tried {
+    /// Its number at this slot, from 1.
+    pub attempt: u32,
+    /// Slots that failed before this one, in a row.
+    pub failed_slots: u32,
+    /// Attempts before it that mana-llm refused without a charge, in a row.
+    pub refusals: u32,
+    /// From 0 to 1: the luck of this attempt, so that those who failed together do not return together.
+    pub luck: f64,
+}
+
 impl RetryPolicy {
-    /// After attempt number `attempt`, from 1, at a slot; `failed_slots` went before it in a row. `spread`,
-    /// from 0 to 1, is the luck of this attempt, so that those who failed together do not return together.
-    pub fn next(&self, disposition: Disposition, attempt: u32, failed_slots: u32, spread: f64) -> Next {
+    /// What comes after it.
+    ///
+    /// What mana-llm refuses is not charged, but waits longer each time: if it is the mission's own text that
+    /// is refused, others must come first, or it would be the one call of every tick for ever.
+    pub fn next(&self, disposition: Disposition, tried: Tried) -> Next {
+        let refused = || self.backoff(tried.refusals.saturating_add(1), tried.luck);
         match disposition {
             Disposition::Hopeless => Next::OnNewRow,
-            Disposition::Blameless | Disposition::Misconfigured => Next::Again(Duration::ZERO),
-            Disposition::RateLimited { retry_after } => Next::Again(retry_after),
-            Disposition::Transient | Disposition::Unusable if attempt >= self.max_attempts => Next::GiveUp,
-            Disposition::Transient | Disposition::Unusable if failed_slots >= FAILED_SLOTS_BEFORE_REST => {
+            Disposition::Blameless => Next::Again(Duration::ZERO),
+            Disposition::Misconfigured => Next::Again(refused()),
+            Disposition::RateLimited { retry_after } => Next::Again(retry_after + refused()),
+            Disposition::Transient | Disposition::Unusable if tried.attempt >= self.max_attempts => {
+                Next::GiveUp
+            }
+            Disposition::Transient | Disposition::Unusable
+                if tried.failed_slots >= FAILED_SLOTS_BEFORE_REST =>
+            {
                 Next::Again(REST)
             }
-            Disposition::Transient | Disposition::Unusable => Next::Again(self.backoff(attempt, spread)),
+            Disposition::Transient | Disposition::Unusable => {
+                Next::Again(self.backoff(tried.attempt, tried.luck))
+            }
         }
     }
 

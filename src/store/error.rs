@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Connection or statement.
-    #[error("database: {0}")]
+    #[error("database: {}", without_data(.0))]
     Database(#[from] sqlx::Error),
     /// Nothing within the time that the asker has.
     #[error("database: no answer within {} s", .0.as_secs())]
@@ -66,6 +66,9 @@ pub enum Blame {
     Database,
     /// Two met. The same again helps.
     Conflict,
+    /// What the server refuses as we ask it: a privilege, a policy, a column that is not there. Whoever runs
+    /// it may mend that in a moment, or it may be this user's rows alone.
+    Refusal,
     /// The data at hand: only this mission fails, and it may fail for ever.
     Mission,
     /// Nothing but a new row of the mission helps.
@@ -94,6 +97,7 @@ fn blame_of(error: &sqlx::Error) -> Blame {
         Some("57014") => Blame::Mission,
         // Data exceptions, constraints, limits, and what a trigger of mana-sync raises.
         Some(code) if ["22", "23", "54", "P0"].contains(&&code[..2]) => Blame::Mission,
+        Some(code) if ["0A", "42"].contains(&&code[..2]) => Blame::Refusal,
         Some(_) => Blame::Database,
         None => match error {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => {
@@ -101,6 +105,15 @@ fn blame_of(error: &sqlx::Error) -> Blame {
             }
             _ => Blame::Database,
         },
+    }
+}
+
+/// What Postgres says of a value repeats the value, and what a trigger says may repeat the row: neither is for
+/// a log or the ledger.
+fn without_data(error: &sqlx::Error) -> String {
+    match code(error) {
+        Some(code) if ["22", "P0"].contains(&&code[..2]) => format!("it refused the data (SQLSTATE {code})"),
+        _ => error.to_string(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::runs::RunOutcome;
 use super::schedule::ClaimedMission;
 use super::{Store, StoreError, TRANSACTION, within};
 
@@ -42,14 +43,19 @@ pub async fn claim_now(
              claimed AS (
                  UPDATE mana_ai.mission_schedule AS s
                  SET lease_token = gen_random_uuid(), lease_until = clock_timestamp() + $4, attempts = s.attempts + 1,
+                     lost = CASE WHEN free.lease_token IS NULL THEN 0 ELSE s.lost + 1 END,
                      run_id = nextval(pg_get_serial_sequence('mana_ai.mission_runs', 'id'))
                  FROM free WHERE (s.user_id, s.mission_id) = (free.user_id, free.mission_id)
                  RETURNING s.user_id, s.mission_id, s.lease_token, s.change_count, s.run_id, s.attempts AS attempt, s.lost,
-                     s.failed_slots, clock_timestamp() AS claimed_at, free.forced,
+                     s.refusals, s.failed_slots, free.lease_token IS NOT NULL AS found_lost, clock_timestamp() AS claimed_at, free.forced,
                      CASE WHEN free.forced THEN date_trunc('milliseconds', clock_timestamp()) ELSE s.next_run_at END AS slot),
              begun AS (
                  INSERT INTO mana_ai.mission_runs (id, user_id, mission_id, slot, attempt, replica)
-                 SELECT run_id, user_id, mission_id, slot, attempt, $5 FROM claimed)
+                 SELECT run_id, user_id, mission_id, slot, attempt, $5 FROM claimed),
+             lost AS (
+                 UPDATE mana_ai.mission_runs SET outcome = $6, finished_at = clock_timestamp(),
+                     reason = 'nobody came back from it'
+                 FROM free WHERE id = free.run_id AND free.lease_token IS NOT NULL AND outcome IS NULL)
              SELECT * FROM claimed",
         )
         .bind(user_id)
@@ -57,9 +63,11 @@ pub async fn claim_now(
         .bind(i64::from(per_user))
         .bind(lease)
         .bind(replica)
+        .bind(RunOutcome::Lost.as_str())
         .fetch_optional(&mut *tx)
         .await?;
-        tx.commit().await?;
+        // A row that was made for a lease which is not given must not stay.
+        if claimed.is_some() { tx.commit().await? } else { tx.rollback().await? }
         Ok(claimed)
     })
     .await

@@ -112,6 +112,8 @@ impl Store {
     /// Says once that the database is gone, and once that it is back: not per mission.
     fn notice(&self, error: Option<&StoreError>) {
         match error {
+            // Our own pool is too small for what we do; the database may be fine.
+            Some(StoreError::NoConnectionFree(_)) => {}
             Some(error) if error.blame() == Blame::Database => {
                 if !self.gone.swap(true, Ordering::Relaxed) {
                     tracing::error!(%error, "the database is gone");

@@ -41,7 +41,7 @@ pub async fn lift_waits(store: &Store, user_id: &str, mission_id: &str) -> Resul
         let mut tx = store.begin().await?;
         let lifted = sqlx::query(
             "UPDATE mana_ai.mission_schedule SET quarantined = false, not_before = '-infinity', waits = NULL,
-                 attempts = 0, lost = 0, failed_slots = 0
+                 attempts = 0, lost = 0, refusals = 0, failed_slots = 0
              WHERE user_id = $1 AND mission_id = $2 AND unreadable IS NULL AND lease_token IS NULL
                  AND (quarantined OR not_before > clock_timestamp())",
         );

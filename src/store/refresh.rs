@@ -218,7 +218,7 @@ async fn write_batch(store: &Store, entries: Entries, refreshed: &mut Refreshed)
     }
     let mut tx = begin_long(store).await?;
     let (off, on): (Entries, Entries) = entries.into_iter().partition(|(_, slot, _)| *slot == Ok(None));
-    refreshed.changed += remove(&mut tx, off).await?;
+    refreshed.changed += remove(&mut tx, off, refreshed.whole).await?;
     let (mut users, mut missions, mut slots, mut reasons, mut counts) =
         (vec![], vec![], vec![], vec![], vec![]);
     for ((user, mission), slot, count) in on {
@@ -240,7 +240,8 @@ async fn write_batch(store: &Store, entries: Entries, refreshed: &mut Refreshed)
              change_count = excluded.change_count, not_before = '-infinity', waits = NULL,
              attempts = CASE WHEN old.next_run_at = excluded.next_run_at AND NOT old.quarantined THEN old.attempts ELSE 0 END,
              failed_slots = CASE WHEN excluded.change_count > old.change_count THEN 0 ELSE old.failed_slots END,
-             lost = CASE WHEN old.quarantined THEN 0 ELSE old.lost END, quarantined = false
+             lost = CASE WHEN old.quarantined THEN 0 ELSE old.lost END, refusals = 0, quarantined = false
+         WHERE $6 OR excluded.change_count >= old.change_count
          RETURNING mission_id, unreadable",
     )
     .bind(users)
@@ -248,6 +249,7 @@ async fn write_batch(store: &Store, entries: Entries, refreshed: &mut Refreshed)
     .bind(slots)
     .bind(reasons)
     .bind(counts)
+    .bind(refreshed.whole)
     .fetch_all(&mut *tx)
     .await?;
     tx.commit().await?;
@@ -257,17 +259,25 @@ async fn write_batch(store: &Store, entries: Entries, refreshed: &mut Refreshed)
     Ok(())
 }
 
-/// Missions without a slot.
-async fn remove(tx: &mut Tx, off: Entries) -> Result<u64, StoreError> {
+/// Missions without a slot, but for one that an operator asked for and that is being planned now.
+async fn remove(tx: &mut Tx, off: Entries, whole: bool) -> Result<u64, StoreError> {
     if off.is_empty() {
         return Ok(0);
     }
-    let (users, missions): (Vec<String>, Vec<String>) = off.into_iter().map(|(key, ..)| key).unzip();
+    let (mut users, mut missions, mut counts) = (vec![], vec![], vec![]);
+    for ((user, mission), _, count) in off {
+        users.push(user);
+        missions.push(mission);
+        counts.push(count);
+    }
     let removed = sqlx::query(
-        "DELETE FROM mana_ai.mission_schedule AS old USING unnest($1::text[], $2::text[]) AS off (user_id, mission_id)
-         WHERE (old.user_id, old.mission_id) = (off.user_id, off.mission_id)",
+        "DELETE FROM mana_ai.mission_schedule AS old
+         USING unnest($1::text[], $2::text[], $3::bigint[]) AS off (user_id, mission_id, change_count)
+         WHERE (old.user_id, old.mission_id) = (off.user_id, off.mission_id)
+             AND ($4 OR off.change_count >= old.change_count)
+             AND (old.lease_until IS NULL OR old.lease_until <= clock_timestamp())",
     );
-    Ok(removed.bind(users).bind(missions).execute(&mut **tx).await?.rows_affected())
+    Ok(removed.bind(users).bind(missions).bind(counts).bind(whole).execute(&mut **tx).await?.rows_affected())
 }
 
 /// Schedule rows of missions that the log no longer knows.

@@ -94,13 +94,14 @@ impl RunEnd {
 }
 
 /// The statement that ends a run, as the first part of one that also moves the schedule: binds `$1` to
-/// `$8`. A macro, because queries are literals.
+/// `$8`. What has ended stays as it is: a late release must not hide a plan that was written. A macro,
+/// because queries are literals.
 macro_rules! ending_run {
     ($rest:literal) => {
         concat!(
             "WITH run AS (UPDATE mana_ai.mission_runs SET finished_at = clock_timestamp(), outcome = $2, reason = $3,
                  iteration_id = $4, model = $5, prompt_tokens = $6, completion_tokens = $7, latency_ms = $8
-             WHERE id = $1) ",
+             WHERE id = $1 AND (outcome IS NULL OR outcome = 'lost')) ",
             $rest
         )
     };
@@ -188,14 +189,17 @@ pub struct RunFilter {
     pub before: Option<i64>,
 }
 
-/// The newest first.
+/// The newest first. One that began days ago and never ended was lost, with its row of the schedule.
 pub async fn list(store: &Store, filter: &RunFilter, limit: u32) -> Result<Vec<Run>, StoreError> {
     within(TRANSACTION, async {
         let mut tx = store.begin().await?;
         // The filters that are set decide the plan.
         tx.execute("SET LOCAL plan_cache_mode = force_custom_plan").await?;
         let runs = sqlx::query_as(
-            "SELECT * FROM mana_ai.mission_runs
+            "SELECT * FROM (SELECT id, user_id, mission_id, slot, attempt, replica, started_at, finished_at, reason,
+                     iteration_id, model, prompt_tokens, completion_tokens, latency_ms,
+                     CASE WHEN outcome IS NULL AND started_at < clock_timestamp() - interval '2 days'
+                         THEN 'lost' ELSE outcome END AS outcome FROM mana_ai.mission_runs) AS runs
              WHERE ($1::text IS NULL OR user_id = $1) AND ($2::text IS NULL OR mission_id = $2)
                  AND ($3::text IS NULL OR outcome = $3) AND ($4::bigint IS NULL OR id < $4)
                  AND ($5::bigint IS NULL OR id = $5)
@@ -217,20 +221,21 @@ pub async fn list(store: &Store, filter: &RunFilter, limit: u32) -> Result<Vec<R
 
 /// Runs looked at per transaction.
 const PRUNED_AT_ONCE: i64 = 5_000;
+/// Transactions per call: where the retention was shortened, the next ticks do the rest.
+const BATCHES: usize = 20;
 
-/// Removes runs older than `retention`, and closes those that nobody will close any more: their lease is
-/// gone with its schedule row. Returns how many were removed.
+/// Removes runs older than `retention`, the oldest first. Returns how many; call again where that is many.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn prune(store: &Store, retention: Duration) -> Result<u64, StoreError> {
-    within(TRANSACTION, close_forgotten(store)).await?;
     let mut removed = 0;
-    loop {
+    for _ in 0..BATCHES {
         let batch = within(TRANSACTION, prune_batch(store, retention)).await?;
         removed += batch;
         if batch < PRUNED_AT_ONCE.unsigned_abs() {
-            return Ok(removed);
+            break;
         }
     }
+    Ok(removed)
 }
 
 /// Ids grow with time, so the oldest are at the front of the key: no index by time is needed.
@@ -244,17 +249,4 @@ async fn prune_batch(store: &Store, retention: Duration) -> Result<u64, StoreErr
     let removed = removed.bind(PRUNED_AT_ONCE).bind(retention).execute(&mut *tx).await?.rows_affected();
     tx.commit().await?;
     Ok(removed)
-}
-
-async fn close_forgotten(store: &Store) -> Result<(), StoreError> {
-    let mut tx = store.begin().await?;
-    sqlx::query(
-        "UPDATE mana_ai.mission_runs AS run SET outcome = $1, finished_at = clock_timestamp(),
-             reason = 'its schedule row went away, and nobody came back from it'
-         WHERE outcome IS NULL AND started_at < clock_timestamp() - interval '2 days'",
-    )
-    .bind(RunOutcome::Lost.as_str())
-    .execute(&mut *tx)
-    .await?;
-    tx.commit().await
 }

@@ -40,6 +40,9 @@ pub struct ClaimedMission {
     /// How many attempts before this one nobody came back from, in a row.
     #[sqlx(try_from = "i32")]
     pub lost: Count,
+    /// How many attempts before this one mana-llm refused without a charge, in a row.
+    #[sqlx(try_from = "i32")]
+    pub refusals: Count,
     /// How many slots before this one failed, in a row.
     #[sqlx(try_from = "i32")]
     pub failed_slots: Count,
@@ -132,6 +135,7 @@ oldest AS MATERIALIZED (
         AND (lease_until IS NULL OR lease_until <= clock_timestamp())
         AND user_id <> ALL (ARRAY(SELECT user_id FROM in_flight WHERE missions >= $2))
         AND NOT EXISTS (SELECT FROM mana_ai.pause)
+        AND ($6 > 0 OR lost + (lease_token IS NOT NULL)::int < $7)
     ORDER BY next_run_at LIMIT $5),
 ranked AS MATERIALIZED (
     SELECT user_id, mission_id, next_run_at, coalesce(in_flight.missions, 0)
@@ -156,7 +160,7 @@ claimed AS (
         run_id = nextval(pg_get_serial_sequence('mana_ai.mission_runs', 'id'))
     FROM mine WHERE (s.user_id, s.mission_id) = (mine.user_id, mine.mission_id)
     RETURNING s.user_id, s.mission_id, s.next_run_at AS slot, s.lease_token, s.change_count, s.run_id,
-        s.attempts AS attempt, s.lost, s.failed_slots, clock_timestamp() AS claimed_at, false AS forced),
+        s.attempts AS attempt, s.lost, s.refusals, s.failed_slots, clock_timestamp() AS claimed_at, false AS forced),
 begun AS (
     INSERT INTO mana_ai.mission_runs (id, user_id, mission_id, slot, attempt, replica)
     SELECT run_id, user_id, mission_id, slot, attempt, $8 FROM claimed),
@@ -201,12 +205,16 @@ pub async fn release(
     retry: Retry,
     end: &RunEnd,
 ) -> Result<(), StoreError> {
-    // A row that came after the claim may be the very one to wait for.
+    // A row that came after the claim may be the very one to wait for. What an operator asked for before its
+    // slot leaves the waits of that slot alone.
     let released = sqlx::query(ending_run!(
         "UPDATE mana_ai.mission_schedule SET lease_token = NULL, lease_until = NULL, lost = 0, waits = $3,
              quarantined = $12 AND $13 AND change_count = $14,
-             attempts = attempts - CASE WHEN $15 THEN 1 ELSE 0 END,
-             not_before = CASE WHEN $13 AND change_count = $14 THEN 'infinity'
+             attempts = greatest(attempts - CASE WHEN $15 THEN 1 ELSE 0 END, 0),
+             refusals = CASE WHEN $18 THEN refusals + 1 ELSE 0 END,
+             not_before = CASE WHEN $19 THEN not_before
+                 WHEN change_count <> $14 THEN clock_timestamp()
+                 WHEN $13 THEN 'infinity'
                  ELSE coalesce($16, clock_timestamp() + $17) END
          WHERE user_id = $9 AND mission_id = $10 AND lease_token = $11"
     ));
@@ -221,7 +229,9 @@ pub async fn release(
         .bind(claimed.change_count)
         .bind(end.outcome.is_refunded() || claimed.forced)
         .bind(at)
-        .bind(after);
+        .bind(after)
+        .bind(matches!(end.outcome, RunOutcome::Misconfigured | RunOutcome::RateLimited))
+        .bind(claimed.forced && retry != Retry::OnNewRow);
     within(TRANSACTION, async {
         let mut tx = store.begin().await?;
         released.execute(&mut *tx).await?;

@@ -52,7 +52,7 @@ pub async fn settle(
     // Not claimed again in this tick, whatever the slot is.
     let settled = sqlx::query(ending_run!(
         "UPDATE mana_ai.mission_schedule SET next_run_at = $12, unreadable = NULL, change_count = $13, attempts = 0,
-             lost = 0, failed_slots = 0, not_before = clock_timestamp(), waits = NULL,
+             lost = 0, refusals = 0, failed_slots = 0, not_before = clock_timestamp(), waits = NULL,
              lease_token = NULL, lease_until = NULL
          WHERE user_id = $9 AND mission_id = $10 AND lease_token = $11"
     ));
@@ -91,6 +91,7 @@ pub async fn write_back(
         ", held AS (
              UPDATE mana_ai.mission_schedule SET next_run_at = $12, change_count = $13, failed_slots = $14,
                  not_before = coalesce(clock_timestamp() + $15, '-infinity'), waits = $3, attempts = 0, lost = 0,
+                 refusals = 0,
                  lease_token = NULL, lease_until = NULL
              WHERE user_id = $9 AND mission_id = $10 AND lease_token = $11
                  AND lease_until > clock_timestamp()

@@ -89,25 +89,25 @@ pub struct Runner {
 }
 
 /// Is reset also where a tick panics.
-struct Running<'runner>(&'runner AtomicBool);
+struct Running<'runner>(&'runner Runner);
 
 impl<'runner> Running<'runner> {
-    fn begin(running: &'runner AtomicBool) -> Self {
-        running.store(true, Ordering::Relaxed);
-        Self(running)
+    fn begin(runner: &'runner Runner) -> Self {
+        runner.running.store(true, Ordering::Relaxed);
+        Self(runner)
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.running.store(false, Ordering::Relaxed);
+        self.0.pulse.rest();
     }
 }
 
 impl Runner {
     /// Once `stop` is cancelled no new mission is begun.
     pub fn new(worker: Worker, settings: RunnerSettings, stop: CancellationToken) -> Self {
-        let pulse = Arc::new(Pulse::new(settings.interval.map(|interval| interval + LATE)));
         let places = Semaphore::new(settings.concurrency);
         let interval = settings.interval.unwrap_or_default();
         worker.metrics.tick_interval_seconds.set(interval.as_secs_f64());
@@ -119,7 +119,7 @@ impl Runner {
             asking: Mutex::new(()),
             prepared: OnceCell::new(),
             reconciled: AtomicBool::new(false),
-            pulse,
+            pulse: Arc::default(),
             places,
             stop,
         }
@@ -178,7 +178,7 @@ impl Runner {
             self.metrics().ticks_skipped_total.inc();
             return stats;
         };
-        let _running = Running::begin(&self.running);
+        let _running = Running::begin(self);
         let stats = self.pass(claim_for).await;
         self.pulse.finished();
         stats
@@ -193,10 +193,10 @@ impl Runner {
     pub async fn run_every(self: &Arc<Self>, interval: Duration) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        self.pulse.finished();
+        self.pulse.begin(interval + LATE);
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.stop.cancelled() => return self.pulse.end(),
                 _ = ticks.tick() => {}
             }
             let runner = Arc::clone(self);

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::Runner;
 use crate::planner::breaker::Admission;
+use crate::stats::TickStats;
 use crate::store::force::claim_now;
-use crate::store::refresh::refresh;
 use crate::store::runs::{self, Run, RunFilter};
 use crate::store::{Store, StoreError, open_if_writable};
 
@@ -40,12 +40,13 @@ impl Runner {
         if self.stop.is_cancelled() {
             return Err(NotRun::Busy);
         }
+        self.worker.gate.retry_configuration();
         if let Admission::Closed { why, wait } = self.worker.gate.admission() {
             return Err(NotRun::Held(format!("{why}; the next call in {} s", wait.as_secs())));
         }
         self.prepare().await?;
-        open_if_writable(self.store()).await?;
-        refresh(self.store(), self.settings.refresh_overlap, false).await?;
+        let opening = open_if_writable(self.store()).await?;
+        self.follow_the_log(&mut TickStats::at(opening.now)).await?;
         let (worker, per_user) = (&self.worker, self.settings.per_user);
         let claimed =
             claim_now(&worker.store, worker.replica, (user_id, mission_id), per_user, worker.lease).await?;

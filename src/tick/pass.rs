@@ -19,7 +19,7 @@ use crate::store::{DbTime, Opening, StoreError, open_if_writable, refresh::refre
 use crate::telemetry::ms;
 
 /// Who waits for a step of a tick waits at most so long, beyond what the step itself allows.
-const GRACE: Duration = Duration::from_mins(3);
+const GRACE: Duration = Duration::from_mins(5);
 /// The longest of them: setting the database up, folding the whole log.
 const LONG_STEP: Duration = Duration::from_mins(45);
 
@@ -56,9 +56,9 @@ impl Runner {
             self.metrics().ticks_broken_off_total.inc();
         } else {
             self.sample().await;
+            self.sign_in(&stats).await;
         }
         stats.sum_up();
-        self.sign_in(&stats).await;
         self.metrics().ticks_total.inc();
         self.metrics().tick_duration_seconds.observe(began.elapsed().as_secs_f64());
         tracing::info!(
@@ -85,21 +85,37 @@ impl Runner {
 
     async fn work(&self, claim_for: Option<Duration>, stats: &mut TickStats) -> Result<(), StoreError> {
         self.pulse.expect_within(LONG_STEP);
-        self.prepare().await?;
-        // Before anything else: where nothing can be stored, no model is asked.
-        let Opening { now, paused_since } = open_if_writable(&self.worker.store).await?;
-        stats.scanned_at = iso(now);
-        self.follow_the_log(stats).await?;
-        if let Some(DbTime(since)) = paused_since {
+        // Until missions are in flight a stop need not wait for anything.
+        let opened = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Ok(()),
+            opened = self.open(stats) => opened?,
+        };
+        self.metrics().paused.set(i64::from(opened.paused_since.is_some()));
+        if let Some(DbTime(since)) = opened.paused_since {
             stats.errors.push(format!("paused since {}: POST /internal/resume ends it", iso(since)));
             return Ok(());
         }
-        self.plan_all(now, claim_for, stats).await
+        self.worker.gate.retry_configuration();
+        self.plan_all(opened.now, claim_for, stats).await?;
+        if stats.due_mission_count == 0 && !self.stop.is_cancelled() {
+            self.worker.gate.look_again().await;
+        }
+        Ok(())
+    }
+
+    async fn open(&self, stats: &mut TickStats) -> Result<Opening, StoreError> {
+        self.prepare().await?;
+        // Before anything else: where nothing can be stored, no model is asked.
+        let opening = open_if_writable(&self.worker.store).await?;
+        stats.scanned_at = iso(opening.now);
+        self.follow_the_log(stats).await?;
+        Ok(opening)
     }
 
     /// Refreshes the schedule. What is scheduled already can be planned even if that fails, since each
     /// claim is folded afresh; not so where the database itself is gone.
-    async fn follow_the_log(&self, stats: &mut TickStats) -> Result<(), StoreError> {
+    pub(super) async fn follow_the_log(&self, stats: &mut TickStats) -> Result<(), StoreError> {
         let whole = !self.reconciled.load(Ordering::Relaxed);
         let began = Instant::now();
         let refreshed = match refresh(&self.worker.store, self.settings.refresh_overlap, whole).await {
@@ -121,10 +137,17 @@ impl Runner {
         stats.count_unreadable(refreshed.unreadable);
         if refreshed.whole {
             tracing::info!(mended = refreshed.changed, "schedule compared with the whole log");
-            let removed = prune(&self.worker.store, self.settings.run_retention).await?;
-            tracing::debug!(removed, "runs pruned");
+            self.prune().await;
         }
         Ok(())
+    }
+
+    /// What is old may wait: that it cannot be removed stops no mission.
+    async fn prune(&self) {
+        match prune(&self.worker.store, self.settings.run_retention).await {
+            Ok(removed) => tracing::debug!(removed, "runs pruned"),
+            Err(error) => tracing::warn!(%error, "runs not pruned"),
+        }
     }
 
     /// Keeps `concurrency` missions at work until none is left that was due at `due_at`, or the time to
@@ -229,8 +252,9 @@ impl Runner {
         stats.count(&claimed.mission_id, &report);
     }
 
-    /// Two calls, and as long for the result as the lease may last.
+    /// Two calls; and as long as a lease may last for the plan, for telling its user that there is none, and for
+    /// giving the lease back.
     fn longest_attempt(&self) -> Duration {
-        2 * self.settings.llm_timeout + 2 * self.worker.lease + GRACE
+        2 * self.settings.llm_timeout + 3 * self.worker.lease + GRACE
     }
 }

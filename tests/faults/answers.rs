@@ -102,16 +102,15 @@ async fn lies_are_refused_with_a_reason() {
     let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
     let step = r#"{\"toolName\": \"create_task\", \"params\": {\"title\": \"x\"}, \"rationale\": \"x\"}"#;
     let steps = format!(r#"{{\"steps\": [{}]}}"#, vec![step; 10_000].join(","));
-    let no_completion = "its body is no chat completion";
     let lies = [
-        (raw(200, Some(("content-encoding", "gzip")), "no gzip"), no_completion),
-        (raw(200, Some(("content-encoding", "br")), &completion("7")), no_completion),
-        (raw(200, Some(("content-type", "text/plain; charset=utf-16")), "{\0}\0"), no_completion),
-        (raw(200, None, &completion(r#""\ud800""#)), no_completion),
-        (raw(200, None, &deep(100_000)), no_completion),
-        (raw(200, None, &completion(&deep(100_000))), no_completion),
+        (raw(200, Some(("content-encoding", "gzip")), "no gzip"), "its body is compressed"),
+        (raw(200, Some(("content-encoding", "br")), &completion("7")), "its body is compressed"),
+        (raw(200, Some(("content-type", "text/plain; charset=utf-16")), "{\0}\0"), "its body is not JSON"),
+        (raw(200, None, &completion(r#""\ud800""#)), "a lone surrogate"),
+        (raw(200, None, &deep(100_000)), "nested too deep"),
+        (raw(200, None, &completion(&deep(100_000))), "nested too deep"),
         (raw(200, None, &completion(&format!("\"{}\"", deep(100_000)))), "no usable plan"),
-        (raw(200, None, &completion(&format!("\"{steps}\""))), "the plan has 10000 steps"),
+        (raw(200, None, &completion(&format!("\"{steps}\""))), "over 256 KiB"),
         (raw(200, None, &completion(r#""\u0000""#)), "no usable plan"),
     ];
     let world = World::new().await;

@@ -61,20 +61,24 @@ fn watched(pulse: &Arc<Pulse>) -> Arc<AtomicBool> {
 #[tokio::test]
 async fn the_watchdog_bites_who_is_silent_and_nobody_else() {
     let idle = Duration::from_secs(1);
-    let [silent, busy, patient, without_loop] =
-        [Some(idle), Some(idle), Some(idle), None].map(|idle| Arc::new(Pulse::new(idle)));
-    let dead = [&silent, &busy, &patient, &without_loop].map(watched);
-    silent.finished();
+    let pulses = [(); 5].map(|()| Arc::new(Pulse::default()));
+    let dead = pulses.each_ref().map(watched);
+    let [silent, busy, patient, without_loop, ended] = pulses;
+    for looping in [&silent, &busy, &patient, &ended] {
+        looping.begin(idle);
+    }
     patient.expect_within(Duration::from_hours(1));
-    without_loop.finished();
+    without_loop.expect_within(Duration::ZERO);
+    without_loop.rest();
+    ended.end();
     soon(async {
         while !dead[0].load(Ordering::SeqCst) {
-            busy.finished();
+            busy.rest();
             sleep(Duration::from_millis(100)).await;
         }
     })
     .await;
-    assert_eq!(dead.map(|dead| dead.load(Ordering::SeqCst)), [true, false, false, false]);
+    assert_eq!(dead.map(|dead| dead.load(Ordering::SeqCst)), [true, false, false, false, false]);
 }
 
 /// The thread that waits for the kernel never returns, as in a deadlock: no timer and no socket moves any more.

@@ -142,7 +142,7 @@ async fn an_unusable_answer_says_why() {
     }
     // As a rejection's body it is only looked at for a code.
     let rejected = ask(raw(400, &[], &layered(1_000_000)), 20_000).await.unwrap_err();
-    assert!(matches!(rejected, LlmError::Rejected { code: None, .. }), "{rejected}");
+    assert!(matches!(rejected, LlmError::Refused { code: None, .. }), "{rejected}");
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn a_plan_that_cannot_be_read_says_why() {
     let step = r#"{"toolName": "create_task", "params": {"title": "x"}, "rationale": "why"}"#;
     let plan = |steps: &str| format!(r#"{{"steps": [{steps}]}}"#);
     let params = |value: &str| plan(&step.replace("\"x\"", value));
-    let world = World::new().await;
+    let world = World::with(&[("MAX_ATTEMPTS", "100")]).await;
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
     for (text, expected) in [
         (plan(&vec![step; 10_000].join(",")[..]), "over 256 KiB"),

@@ -133,7 +133,7 @@ async fn a_run_may_be_refused() {
         served.world.llm.arrived(1).await;
         let (status, refused) = served.post("missions/alice/m1/run").await;
         assert_eq!(status, StatusCode::CONFLICT, "{refused}");
-        assert!(refused["error"].as_str().unwrap().contains("it is being planned now"), "{refused}");
+        assert!(refused["error"].as_str().unwrap().contains("being planned now"), "{refused}");
         served.world.llm.behave(Behaviour::Raw(404, vec![], "{}".into()));
     };
     soon(async { tokio::join!(tick, meanwhile) }).await;

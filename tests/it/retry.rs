@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mana_ai::planner::breaker::{Admission, Breaker, BreakerSettings, CallEnd, Why};
-use mana_ai::planner::retry::{Disposition, Next, REST, RetryPolicy, clamp_retry_after};
+use mana_ai::planner::retry::{Disposition, Next, REST, RetryPolicy, Tried, clamp_retry_after};
 use proptest::prelude::*;
 
 const POLICY: RetryPolicy =
@@ -11,6 +11,10 @@ const POLICY: RetryPolicy =
 
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
+}
+
+fn tried(attempt: u32, luck: f64) -> Tried {
+    Tried { attempt, failed_slots: 0, refusals: 0, luck }
 }
 
 #[test]
@@ -23,19 +27,20 @@ fn each_disposition_has_its_next_attempt() {
         (Transient, 6, 9, Next::GiveUp),
         (Transient, 1, 5, Next::Again(REST)),
         (Unusable, 4, 7, Next::Again(REST)),
-        (limited, 99, 9, Next::Again(secs(17))),
-        (Misconfigured, 99, 9, Next::Again(Duration::ZERO)),
+        // Not charged, and behind the others next time.
+        (limited, 99, 9, Next::Again(secs(17 + 45))),
+        (Misconfigured, 99, 9, Next::Again(secs(45))),
         (Blameless, 99, 9, Next::Again(Duration::ZERO)),
         (Hopeless, 1, 0, Next::OnNewRow),
     ] {
-        let next = POLICY.next(disposition, attempt, failed_slots, 0.5);
+        let next = POLICY.next(disposition, Tried { failed_slots, ..tried(attempt, 0.5) });
         assert_eq!(next, expected, "{disposition:?} {attempt} {failed_slots}");
     }
 }
 
 #[test]
 fn waits_grow_and_spread() {
-    let wait = |attempt, luck| match POLICY.next(Disposition::Transient, attempt, 0, luck) {
+    let wait = |attempt, luck| match POLICY.next(Disposition::Transient, tried(attempt, luck)) {
         Next::Again(wait) => wait,
         other => panic!("{other:?}"),
     };
@@ -44,7 +49,7 @@ fn waits_grow_and_spread() {
     }
     let patient = RetryPolicy { max_attempts: 100, ..POLICY };
     assert_eq!(
-        patient.next(Disposition::Unusable, 99, 0, 1.0),
+        patient.next(Disposition::Unusable, tried(99, 1.0)),
         Next::Again(secs(1800)),
         "no longer than that"
     );
@@ -63,7 +68,7 @@ proptest! {
     #[test]
     fn no_wait_is_out_of_bounds(attempt in 0_u32..10_000, luck in any::<f64>(), shortest in 0_u64..10_000, more in 0_u64..10_000) {
         let policy = RetryPolicy { max_attempts: u32::MAX, shortest: secs(shortest), longest: secs(shortest + more) };
-        let Next::Again(wait) = policy.next(Disposition::Transient, attempt, 0, luck) else { panic!() };
+        let Next::Again(wait) = policy.next(Disposition::Transient, tried(attempt, luck)) else { panic!() };
         prop_assert!((secs(shortest)..=secs(shortest + more)).contains(&wait), "{wait:?}");
     }
 }
@@ -112,6 +117,15 @@ fn five_failures_in_a_row_open_it_and_one_success_closes_it() {
     assert_eq!(breaker.admission(last), Admission::Free);
 }
 
+/// If it is the mission's own text that is refused, the others come first, more and more.
+#[test]
+fn what_is_refused_again_waits_longer() {
+    for (refusals, longest) in [(0, 60), (1, 120), (2, 240), (9, 1800)] {
+        let next = POLICY.next(Disposition::Misconfigured, Tried { refusals, ..tried(1, 1.0) });
+        assert_eq!(next, Next::Again(secs(longest)), "{refusals}");
+    }
+}
+
 /// Sixty-four calls time out together: that is one opening, not one for each.
 #[test]
 fn those_who_began_before_it_opened_change_nothing() {
@@ -132,7 +146,9 @@ fn a_rate_limit_and_a_wrong_key_hold_it() {
     call(&mut breaker, CallEnd::Answered, start + secs(90));
     assert_eq!(breaker.why(), None);
     call(&mut breaker, CallEnd::of(Disposition::Misconfigured, "401".into()), start);
-    assert_eq!(breaker.admission(start), Admission::Probe, "whether it is mended may be tried at once");
+    assert!(breaker.begin(start + secs(3600)).is_err(), "not again in this tick");
+    breaker.retry_configuration(start);
+    assert_eq!(breaker.admission(start), Admission::Probe, "the next one may try whether it is mended");
     assert_eq!(breaker.why(), Some(&Why::Misconfigured("401".into())), "and it is known until then");
     call(&mut breaker, CallEnd::of(Disposition::Unusable, "400".into()), start);
     assert_eq!(breaker.why(), None, "it refused one call, so it takes others");
