@@ -33,7 +33,7 @@ use crate::planner::retry::RetryPolicy;
 use crate::planner::tools::TOOLS;
 use crate::store::changes::fold_mission;
 use crate::store::runs::Spent;
-use crate::store::schedule::{self, ClaimedMission};
+use crate::store::schedule::{self, ClaimedMission, SUSPECT_AFTER};
 use crate::store::{Store, TRANSACTION, UserTx, open_if_writable, within};
 
 /// What an attempt works with.
@@ -64,7 +64,8 @@ impl Worker {
     pub async fn attempt(&self, claimed: &ClaimedMission) -> Report {
         let _in_flight = Held::by(&self.metrics.in_flight_missions);
         let mut spent = Spent::default();
-        let attempt = if claimed.lost.0 >= self.policy.max_attempts {
+        // However few attempts there are, one of them is without suspect company.
+        let attempt = if claimed.lost.0 >= self.policy.max_attempts.max(SUSPECT_AFTER + 1) {
             Err(AttemptError::NeverReturned(claimed.lost.0))
         } else {
             self.plan(claimed, &mut spent).await

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use super::checks::{UsersRows, check_calls, check_invariants};
 use crate::kills::{check_once_each, replica, until_planned};
+use crate::leases::expire_leases;
 use crate::process::Serving;
 use crate::support::{World, due_mission, soon, with};
 
@@ -62,4 +63,24 @@ async fn a_killer_is_set_aside_and_its_neighbours_are_planned() {
     check_once_each(&world, innocent).await;
     check_calls(&world).await;
     check_invariants(&world, &before).await;
+}
+
+/// However few attempts there are: nobody is set aside for company alone.
+#[tokio::test]
+async fn company_alone_is_no_crime() {
+    let world = World::with(&[("MAX_ATTEMPTS", "1")]).await;
+    for mission in ["m1", "m2"] {
+        world.device(mission).create_mission(mission, due_mission()).await.unwrap();
+    }
+    world.llm.behave(Behaviour::Hold);
+    for crash in 1..=2 {
+        let tick = world.tick_in_background();
+        soon(world.llm.arrived(2 * crash)).await;
+        tick.abort();
+        let _ = tick.await;
+        expire_leases(&world.db).await;
+    }
+    world.llm.behave(Behaviour::Plan);
+    assert_eq!(world.tick().await.plans_written_back, 2);
+    assert!(quarantined(&world.store, ("", ""), 10).await.unwrap().is_empty());
 }
