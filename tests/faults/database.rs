@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mana_ai::demo::llm::Behaviour;
 use nix::sys::signal::Signal;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::checks::{UsersRows, check_calls, check_invariants, connections};
 use super::outage::{Outage, lines, until_ready_is};
@@ -44,11 +44,20 @@ async fn outlives(outage: Outage) {
     assert_eq!(lines(&log, "mission_id="), lines(&log, "mission done"), "nothing per mission: {log}");
 }
 
-/// The outage is noticed: one more line than there are of its end.
+/// The outage is noticed: one more line than there are of its end. A transaction that was open when the
+/// server fell silent is given 30 s, which is more than `soon`.
 async fn until_noticed(stage: &Stage, outage: Outage) {
     let replica = &stage.replicas[0];
     let words = if outage == Outage::ReadOnly { "it is read-only" } else { GONE };
-    replica.until_logged(words, lines(&replica.log(), BACK) + 1).await;
+    let times = lines(&replica.log(), BACK) + 1;
+    let noticed = async {
+        while lines(&replica.log(), words) < times {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_mins(1), noticed)
+        .await
+        .unwrap_or_else(|_| panic!("{outage:?}: {}", replica.log()));
 }
 
 async fn create(stage: &Stage, kind: &str, missions: usize) {
