@@ -49,8 +49,11 @@ impl Worker {
             outcome @ (RunOutcome::Database | RunOutcome::Interrupted) => {
                 (Retry::After(Duration::ZERO), outcome)
             }
-            // Somebody else was at the tables. The attempts stay used up, so this comes again.
-            outcome if error.disposition() == Disposition::Transient => {
+            // Somebody else was at the tables. The attempts stay used up, so this comes again; not for ever.
+            outcome
+                if error.disposition() == Disposition::Transient
+                    && claimed.attempt.0 < 2 * self.policy.max_attempts =>
+            {
                 (Retry::After(self.policy.longest), outcome)
             }
             _ => (Retry::OnNewRow, RunOutcome::Quarantined),

@@ -34,7 +34,7 @@ use crate::planner::tools::TOOLS;
 use crate::store::changes::fold_mission;
 use crate::store::runs::Spent;
 use crate::store::schedule::{self, ClaimedMission, SUSPECT_AFTER};
-use crate::store::{Store, TRANSACTION, UserTx, open_if_writable, within};
+use crate::store::{Store, StoreError, TRANSACTION, UserTx, open_if_writable, within};
 
 /// What an attempt works with.
 #[derive(Debug, Clone)]
@@ -123,6 +123,10 @@ impl Worker {
             Ok((tx, folded))
         };
         let (tx, folded) = within(TRANSACTION, read).await?;
+        // Between the claim and this the database may have become a standby: no call for what it cannot take.
+        if !tx.is_writable() {
+            return Err(StoreError::ReadOnly.into());
+        }
         let change_count = visible(folded.change_count)?;
         match examine(folded.record?, claimed, tx.began_at(), &self.default_zone)? {
             Finding::Due(mission) => {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Executor as _};
 
-use super::{Store, StoreError};
+use super::{DbTime, Store, StoreError};
 
 /// A connection is replaced after this long: a backend's memory only grows, and after a failover the
 /// connections should spread again.
@@ -97,6 +97,7 @@ pub struct UserTx {
     tx: Tx,
     user_id: String,
     began_at: Timestamp,
+    writable: bool,
 }
 
 impl UserTx {
@@ -106,15 +107,20 @@ impl UserTx {
             return Err(StoreError::EmptyUser);
         }
         let mut tx = store.begin().await?;
-        let set_user = "SELECT clock_timestamp() FROM set_config('app.current_user_id', $1, true)";
-        let began_at: jiff_sqlx::Timestamp =
-            sqlx::query_scalar(set_user).bind(user_id).fetch_one(&mut *tx).await?;
-        Ok(Self { tx, user_id: user_id.to_owned(), began_at: began_at.to_jiff() })
+        let set_user = "SELECT clock_timestamp(), current_setting('transaction_read_only') = 'off'
+            FROM set_config('app.current_user_id', $1, true)";
+        let (DbTime(began_at), writable) = sqlx::query_as(set_user).bind(user_id).fetch_one(&mut *tx).await?;
+        Ok(Self { tx, user_id: user_id.to_owned(), began_at, writable })
     }
 
     /// The database's clock when it began.
     pub fn began_at(&self) -> Timestamp {
         self.began_at
+    }
+
+    /// May anything be written, as far as the server is asked?
+    pub fn is_writable(&self) -> bool {
+        self.writable
     }
 
     /// Whose rows these are.

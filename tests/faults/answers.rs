@@ -105,7 +105,7 @@ async fn lies_are_refused_with_a_reason() {
     let lies = [
         (raw(200, Some(("content-encoding", "gzip")), "no gzip"), "its body is compressed"),
         (raw(200, Some(("content-encoding", "br")), &completion("7")), "its body is compressed"),
-        (raw(200, Some(("content-type", "text/plain; charset=utf-16")), "{\0}\0"), "its body is not JSON"),
+        (raw(200, Some(("content-type", "text/plain; charset=utf-16")), "{\0}\0"), "its body is not UTF-8"),
         (raw(200, None, &completion(r#""\ud800""#)), "a lone surrogate"),
         (raw(200, None, &deep(100_000)), "nested too deep"),
         (raw(200, None, &completion(&deep(100_000))), "nested too deep"),
