@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::store::StoreError;
 
@@ -52,12 +52,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
+/// Of a user and a mission together, as in `access.sql`. In bytes.
+const LONGEST_IDS: usize = 1024;
+
 /// `{user}/{mission}` of a path.
-#[derive(Debug)]
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
 pub struct MissionPath {
     /// Whose.
+    #[param(rename = "user", min_length = 1, max_length = 1024, pattern = "^[^\\u0000]*$")]
     pub user_id: String,
     /// Which.
+    #[param(rename = "mission", min_length = 1, max_length = 1024, pattern = "^[^\\u0000]*$")]
     pub mission_id: String,
 }
 
@@ -68,6 +74,11 @@ impl<S: Send + Sync> FromRequestParts<S> for MissionPath {
         let path = Path::<(RecordId, RecordId)>::from_request_parts(parts, state).await;
         let Path((user_id, mission_id)) =
             path.map_err(|error| ApiError(StatusCode::BAD_REQUEST, error.body_text()))?;
+        // The view shows none of them, and they would not fit the key of the schedule.
+        if user_id.0.len() + mission_id.0.len() > LONGEST_IDS {
+            let unseen = format!("missions whose ids have over {LONGEST_IDS} bytes together are not seen");
+            return Err(ApiError(StatusCode::NOT_FOUND, unseen));
+        }
         Ok(Self { user_id: user_id.0, mission_id: mission_id.0 })
     }
 }
@@ -81,9 +92,10 @@ impl TryFrom<String> for RecordId {
     type Error = &'static str;
 
     fn try_from(id: String) -> Result<Self, &'static str> {
-        match id.len() {
+        // In characters, as the description counts.
+        match id.chars().count() {
             0 => Err("an id is empty"),
-            1025.. => Err("an id is longer than 1024 bytes"),
+            1025.. => Err("an id is longer than 1024 characters"),
             _ if id.contains('\0') => Err("an id holds a NUL character"),
             _ => Ok(Self(id)),
         }

@@ -25,7 +25,7 @@ const PAGE: u32 = 1000;
 #[into_params(parameter_in = Query)]
 pub(super) struct MissionsParams {
     /// Whose missions.
-    #[param(value_type = String, min_length = 1, max_length = 1024)]
+    #[param(value_type = String, min_length = 1, max_length = 1024, pattern = "^[^\\u0000]*$")]
     user: RecordId,
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn list(
 
 /// Where a mission stands: its schedule, why it is due or not, its latest attempts.
 #[utoipa::path(get, path = "/internal/missions/{user}/{mission}", tag = "missions",
-    params(("user" = String, Path, min_length = 1), ("mission" = String, Path, min_length = 1)), responses(
+    params(MissionPath), responses(
     (status = 200, body = MissionStatus), (status = 400, body = ErrorBody, description = "An id is not one"),
     (status = 401, body = ErrorBody, description = "The key is missing or wrong"),
     (status = 404, body = ErrorBody, description = "This user has no such mission"),
@@ -71,7 +71,7 @@ async fn status_of(state: &AppState, path: &MissionPath) -> Result<MissionStatus
 /// Plans a mission now, whether its slot has come or not, under all guards. Answers when it is done. A slot
 /// that has not come stays where it is, and an attempt at it that fails is not repeated by itself.
 #[utoipa::path(post, path = "/internal/missions/{user}/{mission}/run", tag = "missions",
-    params(("user" = String, Path, min_length = 1), ("mission" = String, Path, min_length = 1)), responses(
+    params(MissionPath), responses(
     (status = 200, body = Run, description = "It was tried: outcome and reason tell how that ended"),
     (status = 400, body = ErrorBody, description = "An id is not one"),
     (status = 401, body = ErrorBody, description = "The key is missing or wrong"),
@@ -106,7 +106,7 @@ pub(super) struct Released {
 
 /// Lifts what keeps a mission waiting: quarantine, backoff, rest. One whose rows cannot be read stays as it is.
 #[utoipa::path(post, path = "/internal/missions/{user}/{mission}/release", tag = "missions",
-    params(("user" = String, Path, min_length = 1), ("mission" = String, Path, min_length = 1)), responses(
+    params(MissionPath), responses(
     (status = 200, body = Released), (status = 400, body = ErrorBody, description = "An id is not one"),
     (status = 401, body = ErrorBody, description = "The key is missing or wrong"),
     (status = 404, body = ErrorBody, description = "This user has no such mission"),
@@ -126,9 +126,11 @@ pub(super) async fn release(
 pub(super) struct QuarantineParams {
     /// Go on after this user's …
     #[serde(default)]
+    #[param(pattern = "^[^\\u0000]*$")]
     after_user: String,
     /// … this mission: the last one of the page before.
     #[serde(default)]
+    #[param(pattern = "^[^\\u0000]*$")]
     after_mission: String,
 }
 

@@ -24,6 +24,7 @@ use utoipa_axum::routes;
 
 use crate::http_metrics;
 use crate::telemetry;
+use crate::store::runs::RunOutcome;
 use crate::tick::Runner;
 use error::{ApiError, errors_as_json};
 
@@ -44,12 +45,16 @@ pub struct AppState {
     pub ticks: TaskTracker,
 }
 
+// Named here, for a type that only a parameter has is referred to, but not described by itself.
 #[derive(utoipa::OpenApi)]
-#[openapi(info(
-    title = "mana-ai",
-    description = "Plans users' due AI missions. What operators ask it.",
-    license(name = "proprietary", identifier = "LicenseRef-proprietary")
-))]
+#[openapi(
+    info(
+        title = "mana-ai",
+        description = "Plans users' due AI missions. What operators ask it.",
+        license(name = "proprietary", identifier = "LicenseRef-proprietary")
+    ),
+    components(schemas(RunOutcome))
+)]
 struct Described;
 
 /// Each route with its description, so that none goes without.

@@ -85,10 +85,10 @@ pub(super) async fn status(State(state): State<AppState>) -> Result<Json<Status>
 #[into_params(parameter_in = Query)]
 pub(super) struct RunsParams {
     /// Of this user.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 1024)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 1024, pattern = "^[^\\u0000]*$")]
     user: Option<RecordId>,
     /// Of this mission.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 1024)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 1024, pattern = "^[^\\u0000]*$")]
     mission: Option<RecordId>,
     /// That ended so.
     outcome: Option<RunOutcome>,

@@ -234,7 +234,9 @@ async fn runs_come_in_pages() {
 #[tokio::test]
 async fn bad_questions_are_named() {
     let served = Served::new().await;
+    let long = format!("missions?user={}", "u".repeat(1025));
     for (path, expected) in [
+        (long.as_str(), "longer than 1024 characters"),
         ("missions", "missing field `user`"),
         ("missions?user=", "an id is empty"),
         ("missions?user=a%00b", "NUL"),
@@ -250,6 +252,25 @@ async fn bad_questions_are_named() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path}: {body}");
         assert!(body["error"].as_str().unwrap().contains(expected), "{path}: {body}");
     }
+    // Counted in characters, as the description does; bytes decide what the schedule can hold.
+    let wide = served.get(&format!("missions?user={}", "%C3%BC".repeat(1024))).await;
+    assert_eq!(wide, json!({ "missions": [] }));
+    let unseen = format!("missions/{}/{}", "u".repeat(600), "m".repeat(600));
+    let (status, body) = served.ask(Method::GET, &unseen).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{body}");
+    assert!(body["error"].as_str().unwrap().contains("not seen"), "{body}");
+}
+
+/// Every `$ref` below `value`.
+fn references(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Object(fields) => {
+            let here = fields.get("$ref").and_then(Value::as_str);
+            here.into_iter().chain(fields.values().flat_map(references)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(references).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The description in the repository is the one that is served.
@@ -260,6 +281,9 @@ async fn the_description_does_not_drift() {
     let kept: Value = serde_json::from_str(include_str!("../../docs/openapi.json")).unwrap();
     assert!(served == kept, "cargo run -- openapi > docs/openapi.json");
     assert!(served["openapi"].as_str().unwrap().starts_with("3.1"));
+    for reference in references(&served) {
+        assert!(served.pointer(reference.trim_start_matches('#')).is_some(), "{reference} leads nowhere");
+    }
     for (path, item) in served["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             assert!(
