@@ -23,8 +23,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http_metrics;
-use crate::telemetry;
 use crate::store::runs::RunOutcome;
+use crate::telemetry;
 use crate::tick::Runner;
 use error::{ApiError, errors_as_json};
 

@@ -41,9 +41,9 @@ async fn outlives(outage: Outage) {
     };
     assert!(times.contains(&lines(&log, GONE)), "once per outage: {log}");
     assert_eq!(lines(&log, GONE), lines(&log, BACK), "{log}");
-    // The span of whichever mission noticed the outage stands before that line.
+    // The span of whichever mission noticed the outage stands before that one line.
     let of_missions =
-        log.lines().filter(|line| line.contains("mission_id=") && !line.contains("mana_ai::store:"));
+        log.lines().filter(|line| line.contains("mana_ai::attempt") && line.contains("mission_id="));
     assert_eq!(of_missions.count(), lines(&log, "mission done"), "nothing per mission: {log}");
 }
 
