@@ -6,6 +6,7 @@
 pub mod access;
 pub mod changes;
 mod error;
+mod folding;
 pub mod force;
 pub mod gauges;
 pub mod operations;
@@ -28,6 +29,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 pub use error::{Blame, StoreError};
+pub use folding::Folding;
 pub use time::DbTime;
 use tx::Connections;
 pub use tx::{Tx, UserTx};
@@ -49,6 +51,7 @@ pub struct Store {
     pool: Pool<Connections>,
     login: PgConnectOptions,
     gone: Arc<AtomicBool>,
+    folding: Arc<Folding>,
 }
 
 impl Store {
@@ -63,7 +66,7 @@ impl Store {
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a runtime is given, which is all that a pool with timeouts asks for");
-        Ok(Self { pool, login, gone: Arc::default() })
+        Ok(Self { pool, login, gone: Arc::default(), folding: Arc::default() })
     }
 
     /// A transaction that belongs to no user: it sees the schedule and the view, and nothing of
@@ -125,6 +128,11 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// How far a fold of the whole log is.
+    pub fn folding(&self) -> &Folding {
+        &self.folding
     }
 
     /// Ends all connections that are not in use.

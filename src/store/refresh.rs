@@ -91,7 +91,15 @@ async fn refresh_now(store: &Store, overlap: Duration, whole: bool) -> Result<Re
     if refreshed.whole {
         refreshed.changed += drop_orphans(store).await?;
     }
-    fold_touched(store, &mut reader, since, &mut refreshed).await?;
+    if refreshed.whole && store.folding.is_watched() {
+        let all: i64 = sqlx::query_scalar("SELECT count(*) FROM mana_ai.mission_changes")
+            .fetch_one(&mut *reader)
+            .await?;
+        store.folding.set(0, all.unsigned_abs());
+    }
+    let folded = fold_touched(store, &mut reader, since, &mut refreshed).await;
+    store.folding.set(0, 0);
+    folded?;
     move_cursor(store, now, refreshed.whole).await?;
     reader.commit().await?;
     Ok(refreshed)
@@ -125,6 +133,7 @@ async fn fold_touched(
         if current.as_ref().is_none_or(|folding| !folding.is_of(&row)) {
             entries.extend(current.replace(Folding::of(&row)).map(Folding::finish));
             if entries.len() == BATCH {
+                store.folding.read(refreshed.rows);
                 write_batch(store, std::mem::take(&mut entries), refreshed).await?;
             }
         }

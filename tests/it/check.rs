@@ -114,3 +114,38 @@ async fn shells_complete_it() {
         assert!(script.contains("mana-ai") && script.contains("healthcheck"), "{shell}: {script}");
     }
 }
+
+/// On a terminal a bar while the log is folded, then what waits for the model; elsewhere nothing moves.
+#[tokio::test]
+async fn a_person_sees_progress() {
+    let world = World::new().await;
+    sqlx::query(
+        "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, field_timestamps, client_id)
+         SELECT 'ai', 'aiMissions', 'm' || n, 'u' || n % 100, 'insert', $1, '{}', 'web'
+         FROM generate_series(1, 30000) AS n",
+    )
+    .bind(crate::support::mission(crate::support::now() + jiff::Span::new().hours(1)))
+    .execute(&world.db.admin)
+    .await
+    .unwrap();
+    world.device("alice").create_mission("due", due_mission()).await.unwrap();
+    world.llm.behave(Behaviour::Late(std::time::Duration::from_millis(700)));
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let mut tick = command(&world, &["tick"]);
+    tick.stderr(terminal.slave).env("TERM", "xterm");
+    let seen = std::thread::spawn(move || {
+        let (mut seen, mut master) = (Vec::new(), std::fs::File::from(terminal.master));
+        // Ends with an error once nobody has the other side any more.
+        let _ = std::io::Read::read_to_end(&mut master, &mut seen);
+        text(&seen)
+    });
+    let output = run(tick).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).starts_with('{'), "{}", text(&output.stdout));
+    let seen = seen.join().unwrap();
+    assert!(seen.contains("folding the log") && seen.contains("/30001 rows"), "{seen}");
+    assert!(seen.contains("0 planned, 1 at work or waiting for mana-llm"), "{seen}");
+
+    let output = run(command(&world, &["tick"])).await;
+    assert!(!text(&output.stderr).contains("planned,"), "{}", text(&output.stderr));
+}
