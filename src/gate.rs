@@ -9,9 +9,6 @@ use crate::planner::llm::{Completion, LlmClient, LlmError};
 use crate::planner::prompt::{self, Messages};
 use crate::store::runs::Spent;
 
-/// A model name longer than this is cut in the ledger. In characters.
-const LONGEST_MODEL: usize = 100;
-
 /// Calls mana-llm, where that is worth it.
 #[derive(Debug)]
 pub struct Gate {
@@ -67,8 +64,7 @@ impl Gate {
                 let usage = completion.usage;
                 spent.prompt_tokens = spent.prompt_tokens.saturating_add(usage.prompt_tokens);
                 spent.completion_tokens = spent.completion_tokens.saturating_add(usage.completion_tokens);
-                let model = completion.resolved_model.as_deref();
-                spent.model = model.map(|model| model.chars().take(LONGEST_MODEL).collect());
+                spent.model.clone_from(&completion.resolved_model);
                 call.end = CallEnd::Answered;
             }
             Err(error) => call.end = CallEnd::of(error.disposition(), error.to_string()),
@@ -81,9 +77,9 @@ impl Gate {
         self.breaker().retry_configuration(Instant::now());
     }
 
-    /// While the configuration was at fault and no mission was due to show that it is mended: one tiny call.
+    /// Where no mission is due to show whether mana-llm is well again: one tiny call.
     pub async fn look_again(&self) {
-        if matches!((self.why(), self.admission()), (Some(Why::Misconfigured(_)), Admission::Probe)) {
+        if self.admission() == Admission::Probe {
             let _ = self.complete(&prompt::smallest(), &mut Spent::default()).await;
         }
     }

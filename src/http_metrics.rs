@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use utoipa::openapi::OpenApi;
+
 use crate::metrics::{Metrics, UNMATCHED};
+use crate::telemetry::known;
 use crate::tick::Runner;
 
 /// The version of the text format.
@@ -25,6 +28,20 @@ pub async fn metrics(State(runner): State<Arc<Runner>>) -> Response {
     }
 }
 
+/// The series of every route that is described, before anybody asks for it.
+pub fn start_at_zero(metrics: &Metrics, described: &OpenApi) {
+    let Ok(described) = serde_json::to_value(&described.paths) else { return };
+    for (path, item) in described.as_object().into_iter().flatten() {
+        for (method, operation) in item.as_object().into_iter().flatten() {
+            let method = method.to_uppercase();
+            for (status, _) in operation["responses"].as_object().into_iter().flatten() {
+                metrics.http_requests_total.with_label_values(&[method.as_str(), path, status]);
+                metrics.http_request_duration_seconds.with_label_values(&[method.as_str(), path]);
+            }
+        }
+    }
+}
+
 /// Counts a request once it is answered. Outermost, so that a refused one is counted too.
 pub async fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
@@ -36,18 +53,4 @@ pub async fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: 
     let took = began.elapsed().as_secs_f64();
     metrics.http_request_duration_seconds.with_label_values(&[method, route]).observe(took);
     response
-}
-
-/// A client may make methods up.
-fn known(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "PATCH" => "PATCH",
-        "DELETE" => "DELETE",
-        "OPTIONS" => "OPTIONS",
-        _ => "other",
-    }
 }

@@ -10,7 +10,7 @@ use crate::domain::change::{Clocks, Fields};
 use crate::domain::fold::Record;
 use crate::domain::mission::{Mission, Standing, Unreadable};
 use crate::store::changes::{FoldedMission, fold_missions};
-use crate::store::operations::{Scheduled, paused_since, scheduled};
+use crate::store::operations::{Scheduled, breaker, paused_since, scheduled};
 use crate::store::runs::{self, Run, RunFilter};
 use crate::store::{DbTime, Store, StoreError, TRANSACTION, UserTx, within};
 
@@ -70,23 +70,29 @@ async fn read(store: &Store, user_id: &str, mission_id: Option<&str>) -> Result<
     let mut tx = UserTx::begin(store, user_id).await?;
     let now = tx.began_at();
     let missions = fold_missions(&mut tx, mission_id).await?;
-    let paused = paused_since(&mut tx).await?;
+    let held = Held { paused: paused_since(&mut tx).await?, breaker: breaker(&mut tx).await? };
     let schedule = scheduled(&mut tx, mission_id).await?;
     tx.commit().await?;
     let mut schedule: BTreeMap<String, Scheduled> =
         schedule.into_iter().map(|row| (row.mission_id.clone(), row)).collect();
     let inspected = |(id, mission): (String, FoldedMission)| {
         let row = schedule.remove(&id);
-        inspected(id, mission, row, paused, now)
+        inspected(id, mission, row, &held, now)
     };
     Ok(missions.into_iter().map(inspected).collect())
+}
+
+/// What keeps all missions of all users.
+struct Held {
+    paused: Option<DbTime>,
+    breaker: Option<String>,
 }
 
 fn inspected(
     mission_id: String,
     mission: FoldedMission,
     schedule: Option<Scheduled>,
-    paused: Option<DbTime>,
+    held: &Held,
     now: Timestamp,
 ) -> Inspected {
     let (verdict, record) = match mission.record {
@@ -96,7 +102,7 @@ fn inspected(
     };
     let verdict = match schedule.as_ref().and_then(|row| row.lease_until) {
         Some(until) => Err(format!("being planned now, under a lease until {}", until.0)),
-        None => verdict.and_then(|due| by_the_schedule(due, schedule.as_ref(), paused, now)),
+        None => verdict.and_then(|due| by_the_schedule(due, schedule.as_ref(), held, now)),
     };
     let (due, reason) = match verdict {
         Ok(reason) => (true, reason),
@@ -127,10 +133,10 @@ fn by_the_log(id: &str, record: &Record, now: Timestamp) -> Result<String, Strin
 fn by_the_schedule(
     due: String,
     schedule: Option<&Scheduled>,
-    paused: Option<DbTime>,
+    held: &Held,
     now: Timestamp,
 ) -> Result<String, String> {
-    if let Some(since) = paused {
+    if let Some(since) = held.paused {
         return Err(format!("{due}, but the runner is paused since {}", since.0));
     }
     let Some(row) = schedule else { return Ok(format!("{due}; the next tick will see it")) };
@@ -148,6 +154,10 @@ fn by_the_schedule(
             let attempts = row.attempts;
             Err(format!("{due}, tried {attempts} time(s), next not before {}: {waits}", until.0))
         }
-        _ => Ok(due),
+        _ => match (&held.breaker, &row.waits) {
+            (Some(why), _) => Err(format!("{due}, but mana-llm is not called: {why}")),
+            (None, Some(last)) => Ok(format!("{due}; the last attempt: {last}")),
+            (None, None) => Ok(due),
+        },
     }
 }

@@ -130,7 +130,7 @@ impl Worker {
         let change_count = visible(folded.change_count)?;
         match examine(folded.record?, claimed, tx.began_at(), &self.default_zone)? {
             Finding::Due(mission) => {
-                within(TRANSACTION, tx.rollback()).await?;
+                tx.leave();
                 Ok(Ok(*mission))
             }
             finding => Ok(Err(self.step_back(tx, claimed, finding, change_count, None).await?)),

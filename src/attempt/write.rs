@@ -13,7 +13,7 @@ use crate::planner::retry::rest_after;
 use crate::store::changes::fold_mission;
 use crate::store::runs::{RunEnd, RunOutcome, Spent, finish};
 use crate::store::schedule::{self, ClaimedMission};
-use crate::store::write_back::{Advance, is_last_word, lock, settle, write_back};
+use crate::store::write_back::{Advance, is_last_word, settle, write_back};
 use crate::store::{StoreError, TRANSACTION, UserTx, within};
 
 /// What a slot ends with, and what goes with it.
@@ -58,12 +58,12 @@ impl Worker {
     ) -> Result<Option<Report>, AttemptError> {
         let id = iteration_id(&claimed.mission_id, claimed.slot.0);
         let begin = async {
-            let mut tx = UserTx::begin(&self.store, &claimed.user_id).await?;
-            let now = lock(&mut tx, &claimed.mission_id).await?;
+            let mut tx = UserTx::begin_locked(&self.store, &claimed.user_id, &claimed.mission_id).await?;
             let folded = fold_mission(&mut tx, &claimed.mission_id).await?;
-            Ok((tx, now, folded))
+            Ok((tx, folded))
         };
-        let (mut tx, now, folded) = within(TRANSACTION, begin).await?;
+        let (mut tx, folded) = within(TRANSACTION, begin).await?;
+        let now = tx.began_at();
         let (record, change_count) = (folded.record?, visible(folded.change_count)?);
         // The lease ended with the commit whose reply was lost, so this comes before the lease.
         let stands = |record| Mission::read(&claimed.mission_id, record).is_ok_and(|m| m.has_iteration(&id));

@@ -16,6 +16,9 @@ pub async fn print_missions(user: &str, mission: Option<&str>) -> Result<ExitCod
     let config = Config::without_key_from_env()?;
     telemetry::log(&config.telemetry, Output::Stderr);
     let missions = inspect::inspect(&store(&config)?, user, mission).await?;
+    if let (Some(mission), true) = (mission, missions.is_empty()) {
+        return Err(format!("user {user} has no mission {mission}: no row of the log is about it").into());
+    }
     println!("{}", serde_json::to_string_pretty(&missions)?);
     Ok(ExitCode::SUCCESS)
 }

@@ -25,10 +25,12 @@ pub async fn serve() -> Result<ExitCode, Failure> {
 
 pub async fn tick() -> Result<ExitCode, Failure> {
     let mut config = Config::from_env()?;
-    let _exporting = telemetry::log_and_trace(&mut config, Output::Stderr)?;
+    let watched = std::io::stderr().is_terminal();
+    let output = if watched { Output::BesideBar } else { Output::Stderr };
+    let _exporting = telemetry::log_and_trace(&mut config, output)?;
     let stop = stop_on_signal()?;
     let (_, runner) = service::runner(&config, stop.clone())?;
-    let shown = std::io::stderr().is_terminal().then(|| progress::show(&runner));
+    let shown = watched.then(|| progress::show(&runner));
     let mut ticking = std::pin::pin!(runner.tick(true));
     let stats = tokio::select! {
         stats = &mut ticking => stats,
@@ -45,7 +47,13 @@ pub async fn tick() -> Result<ExitCode, Failure> {
 pub async fn migrate() -> Result<ExitCode, Failure> {
     let config = Config::without_key_from_env()?;
     telemetry::log(&config.telemetry, Output::Stderr);
-    match access::migrate(&store(&config)?).await {
+    let store = store(&config)?;
+    let set_up = async {
+        access::migrate(&store).await?;
+        let _shown = std::io::stderr().is_terminal().then(|| progress::wait("building the index"));
+        access::build_index(&store).await
+    };
+    match set_up.await {
         Err(StoreError::MayNot { reason, sql }) => {
             println!("{sql}");
             eprintln!(
@@ -56,8 +64,6 @@ pub async fn migrate() -> Result<ExitCode, Failure> {
         }
         other => {
             other?;
-            let _shown = std::io::stderr().is_terminal().then(|| progress::wait("building the index"));
-            access::build_index(&store(&config)?).await?;
             println!("the database is set up for mana-ai");
             Ok(ExitCode::SUCCESS)
         }

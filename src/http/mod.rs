@@ -1,4 +1,4 @@
-//! The routes. `/health` and `/ready` are open, everything under `/internal` needs the service key.
+//! The routes. `/health`, `/ready` and `/metrics` are open, everything under `/internal` needs the service key.
 
 mod error;
 mod health;
@@ -87,25 +87,34 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// All routes.
 pub fn router(state: AppState) -> Router {
     let (routes, openapi) = described();
+    http_metrics::start_at_zero(state.runner.metrics(), &openapi);
     let openapi = axum::Json(openapi);
     routes
         .route("/internal/openapi.json", get(|| async { openapi }))
         .route("/metrics", get(http_metrics::metrics).with_state(Arc::clone(&state.runner)))
         .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
-        .layer(middleware::from_fn_with_state(state.clone(), require_key))
+        .layer(middleware::from_fn(require_key))
         .layer(middleware::map_response(errors_as_json))
         .layer(middleware::from_fn(telemetry::around_request))
+        .layer(middleware::from_fn_with_state(state.clone(), look_at_key))
         .layer(middleware::from_fn_with_state(Arc::clone(state.runner.metrics()), http_metrics::count))
         .with_state(state)
 }
 
-/// Before routing, so that an unknown path under `/internal` tells a stranger nothing either.
-async fn require_key(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let internal = request.uri().path().split('/').nth(1) == Some("internal");
+/// Marks the requests of who has the service key.
+async fn look_at_key(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let key = request.headers().get(KEY_HEADER).map(|key| key.as_bytes()).unwrap_or_default();
     // Constant in the bytes; the length of the key may show.
-    let known: bool = key.ct_eq(state.service_key.expose_secret().as_bytes()).into();
-    if internal && !known {
+    if key.ct_eq(state.service_key.expose_secret().as_bytes()).into() {
+        request.extensions_mut().insert(telemetry::Trusted);
+    }
+    next.run(request).await
+}
+
+/// Before routing, so that an unknown path under `/internal` tells a stranger nothing either.
+async fn require_key(request: Request, next: Next) -> Response {
+    let trusted = request.extensions().get::<telemetry::Trusted>().is_some();
+    if telemetry::is_internal(request.uri().path()) && !trusted {
         return ApiError(StatusCode::UNAUTHORIZED, "X-Service-Key is missing or wrong".into())
             .into_response();
     }

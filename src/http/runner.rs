@@ -58,6 +58,7 @@ pub(super) struct Pause {
 pub(super) async fn pause(State(state): State<AppState>) -> Result<Json<Pause>, ApiError> {
     let since = operations::pause(state.runner.store()).await?;
     tracing::warn!("the runner is paused");
+    state.runner.metrics().paused.set(1);
     Ok(Json(Pause { paused_since: Some(since) }))
 }
 
@@ -69,6 +70,7 @@ pub(super) async fn resume(State(state): State<AppState>) -> Result<Json<Pause>,
     if operations::resume(state.runner.store()).await? {
         tracing::info!("the runner goes on");
     }
+    state.runner.metrics().paused.set(0);
     Ok(Json(Pause { paused_since: None }))
 }
 

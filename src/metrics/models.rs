@@ -9,32 +9,25 @@ pub(super) const NONE: &str = "none";
 const OTHER: &str = "other";
 /// So many names are told apart: each is a dozen series, in every replica.
 const DISTINCT: usize = 20;
-/// In bytes.
-const LONGEST: usize = 100;
 
 /// Those seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Models(Mutex<HashSet<String>>);
 
 impl Models {
-    /// The label of a model. A header is free text: what does not look like a name is none of them.
+    /// The label of a model.
     pub(super) fn label<'name>(&self, model: Option<&'name str>) -> &'name str {
         let Some(model) = model else { return NONE };
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.contains(model) {
             return model;
         }
-        if seen.len() == DISTINCT || !is_name(model) {
+        if seen.len() == DISTINCT {
             return OTHER;
         }
         seen.insert(model.to_owned());
         model
     }
-}
-
-fn is_name(model: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@+".contains(&byte);
-    !model.is_empty() && model.len() <= LONGEST && model.bytes().all(fits)
 }
 
 #[cfg(test)]
@@ -45,7 +38,6 @@ mod tests {
     fn twenty_names_and_no_sentence() {
         let models = Models::default();
         assert_eq!(models.label(None), "none");
-        assert_eq!(models.label(Some("water the garden")), "other");
         for n in 0..30 {
             let name = format!("provider/model-{n}:latest");
             assert_eq!(models.label(Some(&name)), if n < 20 { name.as_str() } else { "other" });

@@ -3,14 +3,11 @@
 /// The route of a path that is none of ours. The path itself would be a series per stranger's idea.
 pub const UNMATCHED: &str = "unmatched";
 
-/// Method, route and status of the answers to expect: they are counted from zero.
-pub(super) const KNOWN_ANSWERS: [[&str; 3]; 7] = [
-    ["GET", "/health", "200"],
-    ["GET", "/ready", "200"],
-    ["GET", "/ready", "503"],
+/// Method, route and status of the answers to expect beside those of the routes that are described.
+pub(super) const KNOWN_ANSWERS: [[&str; 3]; 4] = [
     ["GET", "/metrics", "200"],
-    ["POST", "/internal/tick", "200"],
-    ["POST", "/internal/tick", "401"],
+    ["GET", "/internal/openapi.json", "200"],
+    ["GET", "/internal/openapi.json", "401"],
     ["GET", UNMATCHED, "404"],
 ];
 

@@ -19,6 +19,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TEMPERATURE: f64 = 0.3;
 /// A plan has some kilobytes; what is larger is no plan. In bytes.
 pub const LARGEST_ANSWER: usize = 1024 * 1024;
+/// Of a model's name, in bytes.
+const LONGEST_MODEL: usize = 100;
 /// Says which model answered behind an alias.
 const RESOLVED_HEADER: &str = "x-mana-llm-resolved";
 
@@ -174,8 +176,18 @@ fn record(result: &Result<Completion, LlmError>, latency: Duration) {
 fn completion(headers: &HeaderMap, body: &[u8]) -> Result<Completion, LlmError> {
     let answer = answer::read(body).map_err(LlmError::Unusable)?;
     let resolved_model =
-        headers.get(RESOLVED_HEADER).and_then(|model| model.to_str().ok()).map(str::to_owned);
-    Ok(Completion { content: answer.content, resolved_model, usage: answer.usage })
+        headers.get(RESOLVED_HEADER).and_then(|model| model.to_str().ok()).filter(|model| is_name(model));
+    Ok(Completion {
+        content: answer.content,
+        resolved_model: resolved_model.map(str::to_owned),
+        usage: answer.usage,
+    })
+}
+
+/// A header is free text: what does not look like the name of a model is not kept.
+fn is_name(model: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@+".contains(&byte);
+    !model.is_empty() && model.len() <= LONGEST_MODEL && model.bytes().all(fits)
 }
 
 /// No request of ours accepts an encoding. A body that is never unpacked cannot grow past its limit.

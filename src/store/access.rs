@@ -34,7 +34,7 @@ SELECT problem FROM own, LATERAL (VALUES
     (me IS NOT NULL AND reader IS NOT NULL, 'the roles mana_ai and mana_ai_reader are missing'),
     (pg_has_role(session_user, me, 'MEMBER'), 'the login is not in role mana_ai'),
     ((SELECT bool_and(NOT rolsuper AND NOT rolbypassrls) FROM pg_roles WHERE oid IN (me, reader)),
-        'the roles bypass row security'),
+        'the roles bypass row security, take SUPERUSER and BYPASSRLS from them'),
     ((SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = log),
         'row security of sync_changes is off, mana-sync turns it on when it starts'),
     (has_table_privilege(me, log, 'SELECT') AND has_table_privilege(me, log, 'INSERT'),
@@ -174,7 +174,9 @@ async fn migrate_on(db: &mut PgConnection) -> Result<(), StoreError> {
     // `run` would do the same, but its future over a borrowed connection is not provably Send.
     let migrated = migrator().run_direct(None, &mut *db, false).await;
     db.execute("RESET ROLE").await?;
-    Ok(migrated?)
+    migrated?;
+    let missing = survey_on(db).await?.missing_tables;
+    if missing.is_empty() { Ok(()) } else { Err(StoreError::TablesGone(missing.join("; "))) }
 }
 
 async fn grant_access(db: &mut PgConnection) -> Result<(), StoreError> {
@@ -199,7 +201,7 @@ pub fn access_sql(login: &str) -> String {
     format!("BEGIN;\nSET LOCAL mana_ai.login = '{login}';\n\n{ACCESS}\nCOMMIT;\n\n{INDEX}")
 }
 
-/// A login that may not make it is told once. One replica builds it; the others must not wait, for the
+/// One replica builds it; the others must not wait, for the
 /// build itself waits for every older transaction, theirs too.
 async fn ensure_index(db: &mut PgConnection) -> Result<(), StoreError> {
     let valid: Option<bool> = sqlx::query_scalar(
@@ -220,9 +222,10 @@ async fn ensure_index(db: &mut PgConnection) -> Result<(), StoreError> {
     };
     match built.await {
         Ok(_) => tracing::info!("index mana_ai_mission_changes is built"),
-        Err(error) => {
-            tracing::warn!(%error, sql = INDEX, "no index on mission changes, the schedule is refreshed slower");
+        Err(error) if code(&error).as_deref() == Some("42501") => {
+            return Err(StoreError::MayNot { reason: error.to_string(), sql: INDEX.to_owned() });
         }
+        Err(error) => return Err(error.into()),
     }
     Ok(())
 }

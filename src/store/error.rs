@@ -26,6 +26,12 @@ pub enum StoreError {
     /// Something of `access.sql` is missing.
     #[error("the database is not set up for mana-ai ({0}): run `mana-ai migrate`")]
     NotSetUp(String),
+    /// Somebody dropped tables of ours, and the migrations that made them are recorded as done.
+    #[error(
+        "{0}, though it was made once. Nothing in the schema mana_ai is anybody's data: DROP SCHEMA mana_ai CASCADE, \
+         then `mana-ai migrate` makes all of it anew; the ledger and the retry state begin anew too"
+    )]
+    TablesGone(String),
     /// The login may not do what `access.sql` does.
     #[error(
         "{reason}. Let a login that owns sync_changes and may create roles run the SQL that `mana-ai migrate` prints"

@@ -101,6 +101,13 @@ pub async fn paused_since(tx: &mut UserTx) -> Result<Option<DbTime>, StoreError>
     Ok(sqlx::query_scalar("SELECT paused_at FROM mana_ai.pause").fetch_optional(&mut **tx).await?)
 }
 
+/// Why mana-llm is not called, if none of the replicas that were seen lately calls it: what the latest says.
+pub async fn breaker(tx: &mut UserTx) -> Result<Option<String>, StoreError> {
+    let why = "SELECT CASE WHEN bool_and(breaker IS NOT NULL) THEN (array_agg(breaker ORDER BY seen_at DESC))[1] END
+        FROM mana_ai.replicas WHERE seen_at > clock_timestamp() - interval '10 minutes'";
+    Ok(sqlx::query_scalar(why).fetch_one(&mut **tx).await?)
+}
+
 /// One process that works on this database.
 #[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]

@@ -23,6 +23,8 @@ const SCHEDULE_FIELDS: [&str; 5] = ["state", "nextRunAt", "deletedAt", "createdA
 /// Missions per write: bounds the memory, whatever the length of the log.
 const BATCH: usize = 2_000;
 const RECONCILE_EVERY: Duration = Duration::from_secs(3600);
+/// A long fold says how far it is.
+const ROWS_PER_LINE: u64 = 1_000_000;
 /// After this long without an end we look whether the database still lives.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For a fold of the whole log. Above the server's own timeout.
@@ -130,6 +132,9 @@ async fn fold_touched(
     let mut current: Option<Folding> = None;
     while let Some(row) = rows.try_next().await? {
         refreshed.rows += 1;
+        if refreshed.rows.is_multiple_of(ROWS_PER_LINE) {
+            tracing::info!(rows = refreshed.rows, "folding the log");
+        }
         if current.as_ref().is_none_or(|folding| !folding.is_of(&row)) {
             entries.extend(current.replace(Folding::of(&row)).map(Folding::finish));
             if entries.len() == BATCH {

@@ -224,18 +224,27 @@ const PRUNED_AT_ONCE: i64 = 5_000;
 /// Transactions per call: where the retention was shortened, the next ticks do the rest.
 const BATCHES: usize = 20;
 
-/// Removes runs older than `retention`, the oldest first. Returns how many; call again where that is many.
+/// What a call of [`prune`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pruned {
+    /// So many are gone.
+    pub removed: u64,
+    /// Call again: there are more.
+    pub more: bool,
+}
+
+/// Removes runs older than `retention`, the oldest first.
 #[tracing::instrument(level = "debug", skip_all)]
-pub async fn prune(store: &Store, retention: Duration) -> Result<u64, StoreError> {
+pub async fn prune(store: &Store, retention: Duration) -> Result<Pruned, StoreError> {
     let mut removed = 0;
     for _ in 0..BATCHES {
         let batch = within(TRANSACTION, prune_batch(store, retention)).await?;
         removed += batch;
         if batch < PRUNED_AT_ONCE.unsigned_abs() {
-            break;
+            return Ok(Pruned { removed, more: false });
         }
     }
-    Ok(removed)
+    Ok(Pruned { removed, more: true })
 }
 
 /// Ids grow with time, so the oldest are at the front of the key: no index by time is needed.

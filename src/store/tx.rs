@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Executor as _};
 
-use super::{DbTime, Store, StoreError};
+use super::{DbTime, Store, StoreError, TRANSACTION, within};
 
 /// A connection is replaced after this long: a backend's memory only grows, and after a failover the
 /// connections should spread again.
@@ -103,17 +103,34 @@ pub struct UserTx {
 impl UserTx {
     /// The user is set for this transaction only; a connection that goes back to the pool has none.
     pub async fn begin(store: &Store, user_id: &str) -> Result<Self, StoreError> {
+        let set_user = "SELECT clock_timestamp(), current_setting('transaction_read_only') = 'off'
+            FROM set_config('app.current_user_id', $1, true) WHERE $2 IS NOT NULL";
+        Self::begin_by(store, set_user, user_id, "").await
+    }
+
+    /// The same, and the mission is locked against every other writer of ours until it ends.
+    pub async fn begin_locked(store: &Store, user_id: &str, mission_id: &str) -> Result<Self, StoreError> {
+        let set_user_and_lock = "SELECT clock_timestamp(), current_setting('transaction_read_only') = 'off'
+            FROM set_config('app.current_user_id', $1, true), pg_advisory_xact_lock(hashtextextended($2, 0))";
+        Self::begin_by(store, set_user_and_lock, user_id, &format!("{user_id}\n{mission_id}")).await
+    }
+
+    async fn begin_by(
+        store: &Store,
+        set_user: &'static str,
+        user_id: &str,
+        lock: &str,
+    ) -> Result<Self, StoreError> {
         if user_id.is_empty() {
             return Err(StoreError::EmptyUser);
         }
         let mut tx = store.begin().await?;
-        let set_user = "SELECT clock_timestamp(), current_setting('transaction_read_only') = 'off'
-            FROM set_config('app.current_user_id', $1, true)";
-        let (DbTime(began_at), writable) = sqlx::query_as(set_user).bind(user_id).fetch_one(&mut *tx).await?;
+        let began = sqlx::query_as(set_user).bind(user_id).bind(lock).fetch_one(&mut *tx).await?;
+        let (DbTime(began_at), writable) = began;
         Ok(Self { tx, user_id: user_id.to_owned(), began_at, writable })
     }
 
-    /// The database's clock when it began.
+    /// The database's clock when it began, and had the lock where it has one.
     pub fn began_at(&self) -> Timestamp {
         self.began_at
     }
@@ -131,6 +148,15 @@ impl UserTx {
     /// See [`Tx::commit`].
     pub async fn commit(self) -> Result<(), StoreError> {
         self.tx.commit().await
+    }
+
+    /// Undoes it in a task of its own: nobody waits for the end of a look.
+    pub fn leave(self) {
+        tokio::spawn(async move {
+            if let Err(error) = within(TRANSACTION, self.tx.rollback()).await {
+                tracing::debug!(%error, "connection dropped");
+            }
+        });
     }
 
     /// See [`Tx::rollback`].

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff_sqlx::Timestamp as SqlTime;
 use sqlx::types::Json;
 
 use super::runs::{RunEnd, bind_end, ending_run};
@@ -11,16 +10,6 @@ use super::schedule::{ClaimedMission, of};
 use super::{StoreError, UserTx, sql_time};
 use crate::domain::change::{APP_ID, CLIENT_ID, NewChange, SCHEMA_VERSION, TABLE_NAME};
 use crate::domain::iteration::MISSION_RUNNER;
-
-/// Locks the mission against every other writer of ours until the transaction ends. Returns the
-/// database's clock after that.
-#[tracing::instrument(level = "debug", skip_all)]
-pub async fn lock(tx: &mut UserTx, mission_id: &str) -> Result<Timestamp, StoreError> {
-    let key = format!("{}\n{mission_id}", tx.user_id());
-    let locked = "SELECT clock_timestamp() FROM pg_advisory_xact_lock(hashtextextended($1, 0))";
-    let now: SqlTime = sqlx::query_scalar(locked).bind(key).fetch_one(&mut **tx).await?;
-    Ok(now.to_jiff())
-}
 
 /// Has nobody written the mission since `change_count` rows? Devices do not take our lock: what one
 /// commits after our fold and before this is seen here.

@@ -26,7 +26,7 @@ use tracing_subscriber::{EnvFilter, Registry, fmt};
 
 use crate::config::Config;
 pub use export::ExportError;
-pub use request::around_request;
+pub use request::{Trusted, around_request, is_internal, known};
 pub use settings::{CollectorSettings, LogFormat, Settings};
 
 /// Where the log goes.
@@ -36,6 +36,8 @@ pub enum Output {
     Stdout,
     /// Where stdout is for the answer.
     Stderr,
+    /// The same beside a progress bar: only warnings, unless `RUST_LOG` asks for more.
+    BesideBar,
 }
 
 type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
@@ -65,10 +67,13 @@ fn log_layer<S>(format: LogFormat, output: Output) -> BoxedLayer<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    let filter = EnvFilter::builder().with_default_directive(Level::INFO.into()).from_env_lossy();
+    let usual = if output == Output::BesideBar { Level::WARN } else { Level::INFO };
+    let filter = EnvFilter::builder().with_default_directive(usual.into()).from_env_lossy();
     let (writer, is_terminal) = match output {
         Output::Stdout => (fmt::writer::BoxMakeWriter::new(std::io::stdout), std::io::stdout().is_terminal()),
-        Output::Stderr => (fmt::writer::BoxMakeWriter::new(std::io::stderr), std::io::stderr().is_terminal()),
+        Output::Stderr | Output::BesideBar => {
+            (fmt::writer::BoxMakeWriter::new(std::io::stderr), std::io::stderr().is_terminal())
+        }
     };
     let lines = fmt::layer().with_writer(writer);
     match format {

@@ -82,6 +82,8 @@ pub struct Runner {
     asking: Mutex<()>,
     prepared: OnceCell<()>,
     reconciled: AtomicBool,
+    /// Are there more old runs than one call removes?
+    prunable: AtomicBool,
     pulse: Arc<Pulse>,
     /// For missions that operators ask for.
     places: Semaphore,
@@ -119,6 +121,7 @@ impl Runner {
             asking: Mutex::new(()),
             prepared: OnceCell::new(),
             reconciled: AtomicBool::new(false),
+            prunable: AtomicBool::new(false),
             pulse: Arc::default(),
             places,
             stop,

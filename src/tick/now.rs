@@ -21,6 +21,9 @@ pub enum NotRun {
     /// So many are at work in this process.
     #[error("this process has no place free, try again")]
     Busy,
+    /// It ends.
+    #[error("this process is stopping, ask another")]
+    Stopping,
     /// Somebody is at it, or at too many others of its user, or it is set aside, or the runner is paused.
     #[error(
         "it cannot be claimed now: in flight, set aside, too many of its user at work, or the runner is paused"
@@ -38,7 +41,7 @@ impl Runner {
     pub async fn run_now(&self, user_id: &str, mission_id: &str) -> Result<Run, NotRun> {
         let _place = self.places.try_acquire().map_err(|_| NotRun::Busy)?;
         if self.stop.is_cancelled() {
-            return Err(NotRun::Busy);
+            return Err(NotRun::Stopping);
         }
         self.worker.gate.retry_configuration();
         if let Admission::Closed { why, wait } = self.worker.gate.admission() {
@@ -51,6 +54,7 @@ impl Runner {
         let claimed =
             claim_now(&worker.store, worker.replica, (user_id, mission_id), per_user, worker.lease).await?;
         let claimed = claimed.ok_or(NotRun::Refused)?;
+        self.count_claim(std::slice::from_ref(&claimed));
         let began = Instant::now();
         worker.attempt(&claimed).await.log(&claimed, began.elapsed());
         let filter = RunFilter { id: Some(claimed.run_id), ..RunFilter::default() };

@@ -54,6 +54,10 @@ impl Runner {
             tracing::error!(%error, "tick broken off");
             stats.errors.push(error.to_string());
             self.metrics().ticks_broken_off_total.inc();
+            // A database that is away would only be waited for once more.
+            if !matches!(error, StoreError::Database(_) | StoreError::NoAnswer(_) | StoreError::ReadOnly) {
+                self.sign_in(&stats).await;
+            }
         } else {
             self.sample().await;
             self.sign_in(&stats).await;
@@ -137,6 +141,8 @@ impl Runner {
         stats.count_unreadable(refreshed.unreadable);
         if refreshed.whole {
             tracing::info!(mended = refreshed.changed, "schedule compared with the whole log");
+        }
+        if refreshed.whole || self.prunable.load(Ordering::Relaxed) {
             self.prune().await;
         }
         Ok(())
@@ -145,7 +151,10 @@ impl Runner {
     /// What is old may wait: that it cannot be removed stops no mission.
     async fn prune(&self) {
         match prune(&self.worker.store, self.settings.run_retention).await {
-            Ok(removed) => tracing::debug!(removed, "runs pruned"),
+            Ok(pruned) => {
+                self.prunable.store(pruned.more, Ordering::Relaxed);
+                tracing::debug!(removed = pruned.removed, "runs pruned");
+            }
             Err(error) => tracing::warn!(%error, "runs not pruned"),
         }
     }
@@ -177,6 +186,10 @@ impl Runner {
             self.land(attempt, &mut flight, stats);
             while let Some(attempt) = flight.attempts.try_join_next() {
                 self.land(attempt, &mut flight, stats);
+            }
+            if claim_for.is_none() {
+                // A tick that was asked for works off a backlog for hours, if need be: that is progress.
+                self.pulse.finished();
             }
         }
         match flight.ended {

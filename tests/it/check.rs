@@ -71,6 +71,19 @@ async fn migrate_mends_what_check_finds() {
     assert_eq!(code, Some(0), "{told}");
 }
 
+/// Their migrations are recorded as done, so only making the schema anew brings them back.
+#[tokio::test]
+async fn a_dropped_table_is_not_called_set_up() {
+    let world = World::new().await;
+    world.db.admin.execute("DROP TABLE mana_ai.mission_runs").await.unwrap();
+    let output = run(command(&world, &["migrate"])).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("DROP SCHEMA mana_ai CASCADE"), "{}", text(&output.stderr));
+    world.db.admin.execute("DROP SCHEMA mana_ai CASCADE").await.unwrap();
+    assert_eq!(run(command(&world, &["migrate"])).await.status.code(), Some(0));
+    assert_eq!(check(&world, &[]).await.0, Some(0));
+}
+
 #[tokio::test]
 async fn runs_and_quarantine_are_printed() {
     let world = World::new().await;
@@ -86,6 +99,14 @@ async fn runs_and_quarantine_are_printed() {
     assert_eq!(printed(&["runs"]).await.as_array().unwrap().len(), 2);
     let planned = printed(&["runs", "--user", "alice", "--outcome", "planned", "--limit", "1"]).await;
     assert_eq!((&planned[0]["missionId"], &planned[0]["outcome"]), (&json!("m1"), &json!("planned")));
+    let next = planned[0]["id"].as_i64().unwrap().to_string();
+    let before = printed(&["runs", "--mission", "m1", "--before", &next]).await;
+    assert_eq!(before, json!([]), "it was the only one");
+    let kept: Value = serde_json::from_str(include_str!("../../docs/openapi.json")).unwrap();
+    assert!(printed(&["openapi"]).await == kept);
+    let unknown = run(command(&world, &["inspect", "--user", "alice", "--mission", "none"])).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(text(&unknown.stderr).contains("user alice has no mission none"), "{}", text(&unknown.stderr));
     let aside = printed(&["inspect", "--quarantined"]).await;
     assert_eq!((aside.as_array().unwrap().len(), &aside[0]["missionId"]), (1, &json!("odd")));
     let told = printed(&["inspect", "--user", "alice", "--mission", "m1"]).await;

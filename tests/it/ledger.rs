@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mana_ai::demo::llm::Behaviour;
-use mana_ai::store::runs::{Run, RunFilter, list, prune};
+use mana_ai::store::runs::{Pruned, Run, RunFilter, list, prune};
 use mana_ai::store::schedule::quarantined;
 use serde_json::{Value, json};
 use sqlx::Executor;
@@ -305,7 +305,8 @@ async fn old_runs_are_pruned() {
     .execute(&world.db.admin)
     .await
     .unwrap();
-    assert_eq!(prune(&world.store, Duration::from_hours(24 * 30)).await.unwrap(), 0);
-    assert_eq!(prune(&world.store, Duration::from_hours(24 * 5)).await.unwrap(), 8000);
+    let removed = async |days: u64| prune(&world.store, Duration::from_hours(24 * days)).await.unwrap();
+    assert_eq!(removed(30).await, Pruned { removed: 0, more: false });
+    assert_eq!(removed(5).await, Pruned { removed: 8000, more: false });
     assert_eq!(world.db.count("SELECT count(*) FROM mana_ai.mission_runs").await, 4000);
 }

@@ -106,7 +106,13 @@ const UNLABELLED: [&str; 25] = [
 #[tokio::test]
 async fn all_series_are_there_from_the_start() {
     let world = World::with(&[("DATABASE_POOL_SIZE", "7"), ("TICK_INTERVAL_MS", "1500")]).await;
+    mana_ai::http_metrics::start_at_zero(world.runner.metrics(), &mana_ai::http::openapi());
     let figures = figures(&world.runner);
+    for (route, status) in [("/internal/missions/{user}/{mission}/run", "409"), ("/internal/pause", "401")] {
+        let series =
+            format!(r#"mana_ai_http_requests_total{{method="POST",route="{route}",status="{status}"}}"#);
+        assert_eq!(figures.get(&series), Some(&0.), "{series}");
+    }
     let outcomes = RunOutcome::VARIANTS.iter();
     let outcomes = outcomes.map(|outcome| format!("attempts_total{{outcome=\"{}\"}}", outcome.as_str()));
     let labelled =
@@ -445,7 +451,7 @@ async fn nothing_of_any_user() {
     world.tick().await;
     world.tick().await;
     let mut all = world.runner.exposition().unwrap();
-    assert!(all.contains(r#"model="other""#), "the header was seen");
+    assert!(!all.contains(r#"model="other""#), "a sentence is no model's name");
 
     let base = serve(&world.db.url, &world).await;
     for path in ["/MARKER", "/internal/MARKER?MARKER", "/health?user=MARKER"] {

@@ -79,7 +79,7 @@ fn the_tree_is_right(taken: &Taken) {
     let mut steps = taken.below(mission);
     steps.sort_unstable();
     assert_eq!(steps, ["llm_call", "read", "write_once"]);
-    for step in ["begin", "lock", "fold_missions", "write_back", "end"] {
+    for step in ["begin", "fold_missions", "write_back", "end"] {
         let below = taken.below(taken.one("write_once"));
         assert!(below.contains(&step), "{step} is not in {below:?}");
     }
@@ -290,12 +290,12 @@ fn tells_nothing(world: &World, what: &str, told: &str) {
 async fn nothing_secret_is_told() {
     let (world, collector) = (World::new().await, Collector::that(Mood::Takes).await);
     let words = json!({ "title": "Geheimtitel", "objective": "Geheimziel", "conceptMarkdown": "Geheimkonzept",
-        "inputs": [{ "id": "i1", "kind": "Geheimart", "name": "Geheimname", "content": "Geheiminhalt" }] });
+        "inputs": [{ "id": "Geheimlink", "module": "Geheimart", "table": "Geheimtabelle", "content": "Geheiminhalt" }] });
     let refused = json!({ "error": { "code": "context_length", "message": "Geheimantwort" } }).to_string();
     let answers = [
         Behaviour::Say("Geheimantwort".into()),
         Behaviour::Say(
-            json!({ "summary": "Geheimantwort", "steps": [{ "tool": "Geheimantwort" }] }).to_string(),
+            json!({ "summary": "Geheimantwort", "steps": [{ "toolName": "Geheimantwort" }] }).to_string(),
         ),
         Behaviour::Raw(400, vec![("x-hint", "Geheimkopf".into())], refused.into()),
         Behaviour::Raw(502, vec![], "Geheimantwort".into()),
@@ -342,9 +342,22 @@ async fn nothing_secret_is_told_by_a_service() {
         let request = client.post(url).header("x-service-key", key).body("Geheimrumpf");
         soon(request.send()).await.unwrap();
     }
+    for path in
+        ["missions?user=alice", "missions/alice/m1", "runs", "status", "quarantine", "openapi.json", "nope"]
+    {
+        let url = format!("http://127.0.0.1:{}/internal/{path}", serving.port);
+        let request = client.get(url).header("x-service-key", "Geheimschluessel");
+        tells_nothing(&world, path, &soon(request.send()).await.unwrap().text().await.unwrap());
+    }
+    for path in ["ready", "metrics"] {
+        let url = format!("http://127.0.0.1:{}/{path}", serving.port);
+        tells_nothing(&world, path, &soon(client.get(url).send()).await.unwrap().text().await.unwrap());
+    }
     let log = stop(serving).await;
     tells_nothing(&world, "the log", &log);
-    tells_nothing(&world, "a span", &String::from_utf8_lossy(&collector.taken().raw));
+    let taken = collector.taken();
+    assert!(!taken.all("llm_call").is_empty());
+    tells_nothing(&world, "a span", &String::from_utf8_lossy(&taken.raw));
 }
 
 #[test]
