@@ -18,7 +18,8 @@ async fn service(world: &World, llm_timeout_ms: &str) -> Serving {
     let mut command = replica(world);
     let waits = [("RETRY_MIN_MS", "20"), ("RETRY_MAX_MS", "100"), ("BREAKER_PAUSE_MS", "100")];
     command.envs(waits).env("MANA_LLM_TIMEOUT_MS", llm_timeout_ms).env("LEASE_MS", "20000");
-    command.env("DATABASE_POOL_SIZE", "3");
+    // However slow this machine is: none gives up before the model recovers.
+    command.env("DATABASE_POOL_SIZE", "3").env("MAX_ATTEMPTS", "100");
     // Before it starts: what its first tick does not see, it would not claim while it waits for the model.
     world.llm.behave(Behaviour::Hold);
     create(world, "first").await;
