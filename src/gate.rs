@@ -77,9 +77,10 @@ impl Gate {
         self.breaker().retry_configuration(Instant::now());
     }
 
-    /// Where no mission is due to show whether mana-llm is well again: one tiny call.
+    /// While the configuration was at fault, which `/ready` tells, and no mission is due to show that it is
+    /// mended: one tiny call. It belongs to no attempt.
     pub async fn look_again(&self) {
-        if self.admission() == Admission::Probe {
+        if matches!((self.why(), self.admission()), (Some(Why::Misconfigured(_)), Admission::Probe)) {
             let _ = self.complete(&prompt::smallest(), &mut Spent::default()).await;
         }
     }

@@ -64,9 +64,11 @@ pub async fn check_invariants(world: &World, before: &UsersRows) {
     assert_eq!(violations(&world.db, before).await, Vec::<String>::new());
 }
 
-/// At most one call per attempt, and one more for each answer that had to be repaired.
+/// At most one call per attempt, and one more for each answer that had to be repaired. The tiny look whether a
+/// configuration is mended, of one message, is nobody's attempt.
 pub async fn check_calls(world: &World) {
-    let requests = world.llm.requests();
+    let mut requests = world.llm.requests();
+    requests.retain(|request| request.body["messages"].as_array().is_none_or(|all| all.len() > 1));
     let is_repair = |messages: &serde_json::Value| messages.as_array().is_some_and(|all| all.len() > 2);
     let repairs = requests.iter().filter(|request| is_repair(&request.body["messages"])).count();
     let attempts = world.db.count("SELECT count(*) FROM mana_ai.mission_runs").await;

@@ -310,3 +310,22 @@ async fn old_runs_are_pruned() {
     assert_eq!(removed(5).await, Pruned { removed: 8000, more: false });
     assert_eq!(world.db.count("SELECT count(*) FROM mana_ai.mission_runs").await, 4000);
 }
+
+/// Nothing is due any more that could show it: `/ready` finds out all the same.
+#[tokio::test]
+async fn a_mended_key_is_noticed_without_a_mission() {
+    let world = World::new().await;
+    let device = world.device("alice");
+    device.create_mission("m1", due_mission()).await.unwrap();
+    world.llm.behave(raw(401));
+    world.tick().await;
+    device.edit_mission("m1", json!({ "state": "paused" }), now()).await.unwrap();
+    world.tick().await;
+    assert!(world.runner.readiness().await.is_err(), "still wrong");
+    world.llm.behave(Behaviour::Plan);
+    assert_eq!(world.tick().await.due_mission_count, 0);
+    assert!(world.runner.readiness().await.is_ok(), "one tiny call told");
+    let calls = world.llm.requests().len();
+    world.tick().await;
+    assert_eq!(world.llm.requests().len(), calls, "and no more of them");
+}
