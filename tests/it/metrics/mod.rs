@@ -1,22 +1,21 @@
 //! What `/metrics` says: all of it from the start, the right figures, and nothing of any user.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+mod dashboard;
+mod http;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mana_ai::demo::llm::Behaviour;
-use mana_ai::service;
 use mana_ai::store::gauges::gauges;
 use mana_ai::store::runs::RunOutcome;
 use mana_ai::tick::Runner;
-use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::Executor;
 use strum::VariantArray as _;
-use tokio::net::TcpListener;
 
 use crate::leases::expire_leases;
-use crate::support::{KEY, World, config, due_mission, now, soon, with};
+use crate::support::{World, due_mission, now, soon, with};
 
 /// Series with their labels, and their values.
 type Figures = BTreeMap<String, f64>;
@@ -351,174 +350,4 @@ async fn ticks_that_are_skipped_or_broken_off() {
     world.tick().await;
     let figures = figures(&world.runner);
     assert_eq!((figures["mana_ai_ticks_broken_off_total"], figures["mana_ai_ticks_total"]), (1., 2.));
-}
-
-/// A service on a port of its own, and its address.
-async fn serve(database_url: &str, world: &World) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    let config = config(database_url, world.llm.url(), &[("TICK_ENABLED", "false")]);
-    tokio::spawn(service::serve(config, listener, world.stop.clone()));
-    base
-}
-
-/// Status and body; with the service key.
-async fn ask(method: Method, url: &str) -> (StatusCode, String) {
-    let client = mana_ai::client::builder().timeout(Duration::from_secs(30)).build().unwrap();
-    let response = soon(client.request(method, url).header("x-service-key", KEY).send()).await.unwrap();
-    (response.status(), response.text().await.unwrap())
-}
-
-#[tokio::test]
-async fn requests_are_counted_by_route() {
-    let world = World::new().await;
-    let base = serve(&world.db.url, &world).await;
-    let before = parse(&ask(Method::GET, &format!("{base}/metrics")).await.1);
-    for (method, path) in [
-        (Method::GET, "/health"),
-        (Method::GET, "/health?a=b"),
-        (Method::POST, "/health"),
-        (Method::from_bytes(b"BREW").unwrap(), "/health"),
-        (Method::GET, "/nope/5f1"),
-        (Method::GET, "/internal/nope"),
-        (Method::POST, "/internal/tick?wait=maybe"),
-    ] {
-        ask(method, &format!("{base}{path}")).await;
-    }
-    let client = mana_ai::client::builder().build().unwrap();
-    soon(client.post(format!("{base}/internal/tick")).send()).await.unwrap();
-    let after = parse(&ask(Method::GET, &format!("{base}/metrics")).await.1);
-    let mut moved = moved(&before, &after);
-    moved.retain(|line| line.starts_with("http_requests_total"));
-    let expected = [
-        r#"method="GET",route="/health",status="200"} +2"#,
-        r#"method="GET",route="/metrics",status="200"} +1"#,
-        r#"method="GET",route="unmatched",status="404"} +2"#,
-        r#"method="POST",route="/health",status="405"} +1"#,
-        r#"method="POST",route="/internal/tick",status="400"} +1"#,
-        r#"method="POST",route="/internal/tick",status="401"} +1"#,
-        r#"method="other",route="/health",status="405"} +1"#,
-    ];
-    assert_eq!(moved, expected.map(|line| format!("http_requests_total{{{line}")));
-    let took = |figures: &Figures, labels| {
-        figures[&format!("mana_ai_http_request_duration_seconds_count{{{labels}}}")]
-    };
-    assert_eq!(took(&after, r#"method="GET",route="/health""#), 2.);
-}
-
-/// A database that takes connections and never says a word, and a tick that waits for it.
-#[tokio::test]
-async fn metrics_answer_while_the_database_is_gone() {
-    let world = World::new().await;
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("postgresql://nobody@{}/none", silent.local_addr().unwrap());
-    let base = serve(&url, &world).await;
-    let tick = tokio::spawn({
-        let url = format!("{base}/internal/tick");
-        async move { ask(Method::POST, &url).await }
-    });
-    soon(async { drop(silent.accept().await.unwrap()) }).await;
-    let url = format!("{base}/metrics");
-    let answer = tokio::time::timeout(Duration::from_secs(1), ask(Method::GET, &url));
-    let (status, text) = answer.await.expect("at once");
-    assert_eq!(status, StatusCode::OK);
-    assert!(parse(&text).contains_key("mana_ai_ticks_total"));
-    tick.abort();
-}
-
-/// Whatever users, devices, models and strangers write: none of it is in a label.
-#[tokio::test]
-async fn nothing_of_any_user() {
-    let marker = "MARKER";
-    let world = World::with(&[("MAX_ATTEMPTS", "2"), ("BREAKER_FAILURES", "100")]).await;
-    let device = world.device("user-MARKER");
-    let text = json!({ "title": "MARKER", "objective": "MARKER", "conceptMarkdown": "MARKER" });
-    for mission in ["MARKER-1", "MARKER-2"] {
-        device.create_mission(mission, with(due_mission(), text.clone())).await.unwrap();
-    }
-    device.create_mission("MARKER-3", with(due_mission(), json!({ "nextRunAt": "MARKER" }))).await.unwrap();
-    let resolved = vec![("x-mana-llm-resolved", "a plan for MARKER".to_owned())];
-    let body = json!({ "choices": [{ "message": { "content": "MARKER" } }] }).to_string();
-    world.llm.script([
-        Behaviour::Raw(200, resolved, body.into()),
-        Behaviour::Raw(
-            400,
-            vec![],
-            json!({ "error": { "message": "MARKER", "code": "MARKER" } }).to_string().into(),
-        ),
-        Behaviour::Say("MARKER".into()),
-    ]);
-    world.tick().await;
-    world.tick().await;
-    let mut all = world.runner.exposition().unwrap();
-    assert!(!all.contains(r#"model="other""#), "a sentence is no model's name");
-
-    let base = serve(&world.db.url, &world).await;
-    for path in ["/MARKER", "/internal/MARKER?MARKER", "/health?user=MARKER"] {
-        ask(Method::from_bytes(b"MARKER").unwrap(), &format!("{base}{path}")).await;
-    }
-    all += &ask(Method::GET, &format!("{base}/metrics")).await.1;
-    let found: Vec<&str> = all.lines().filter(|line| line.contains(marker)).collect();
-    assert!(found.is_empty(), "{found:?}");
-}
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
-}
-
-/// All queries of a dashboard, variables included, with what Grafana would put in.
-fn queries(node: &Value, found: &mut Vec<String>) {
-    match node {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                match value {
-                    Value::String(query) if name == "expr" || name == "definition" => {
-                        found.push(query.clone())
-                    }
-                    value => queries(value, found),
-                }
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| queries(item, found)),
-        _ => {}
-    }
-}
-
-/// Names in a text that look like ours or the process's.
-fn named(text: &str) -> BTreeSet<String> {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let ours = words.filter(|word| word.starts_with("mana_ai_") || word.starts_with("process_"));
-    ours.map(str::to_owned).collect()
-}
-
-/// They show and watch what there is. What a service says after a tick and some requests is left for
-/// `promtool`, as are the dashboard's queries, in the form of rules.
-#[tokio::test]
-async fn dashboard_and_alerts_use_what_there_is() {
-    let world = World::new().await;
-    world.device("alice").create_mission("m1", due_mission()).await.unwrap();
-    let base = serve(&world.db.url, &world).await;
-    assert_eq!(ask(Method::POST, &format!("{base}/internal/tick?wait=true")).await.0, StatusCode::OK);
-    let (_, text) = ask(Method::GET, &format!("{base}/metrics")).await;
-    let exist: BTreeSet<String> =
-        parse(&text).keys().map(|series| series.split('{').next().unwrap().to_owned()).collect();
-
-    let dashboard: Value = serde_json::from_str(&read("ops/grafana/mana-ai.json")).unwrap();
-    let mut shown = Vec::new();
-    queries(&dashboard, &mut shown);
-    let watched = named(&read("ops/prometheus/alerts.yml"));
-    let tested = named(&read("ops/prometheus/alerts_test.yml"));
-    let used = &(&named(&shown.join("\n")) | &watched) | &tested;
-    assert!(used.len() > 30, "{used:?}");
-    assert_eq!(used.difference(&exist).collect::<Vec<_>>(), [""; 0], "not exported");
-    assert_eq!(watched.difference(&tested).collect::<Vec<_>>(), [""; 0], "no alert is tested on it");
-
-    let rules = shown.iter().filter(|query| !query.starts_with("label_values"));
-    let rules = rules.enumerate().map(|(n, query)| {
-        json!({ "record": format!("panel:{n}"), "expr": query.replace("$__rate_interval", "5m") })
-    });
-    let rules = json!({ "groups": [{ "name": "dashboard", "rules": rules.collect::<Vec<_>>() }] });
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    std::fs::write(target.join("metrics.txt"), text).unwrap();
-    std::fs::write(target.join("dashboard.yml"), rules.to_string()).unwrap();
 }
