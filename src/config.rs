@@ -1,5 +1,6 @@
 //! Every variable: its unit, its default, and what it takes. The only reader of them; `RUST_LOG` alone is
-//! the logger's, `OTEL_BSP_…` and `OTEL_SPAN_…` are OpenTelemetry's, and the embedded Postgres looks for programs
+//! the logger's, `OTEL_BSP_…` and `OTEL_SPAN_…` are OpenTelemetry's,
+//! whose exporter also reads some of `OTEL_EXPORTER_OTLP_…` for itself, and the embedded Postgres looks for programs
 //! on `PATH`.
 
 use std::fmt::Display;

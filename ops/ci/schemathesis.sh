@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Asks a running service everything that its OpenAPI description allows, and much that it does not: every answer
-# must be one that the description names. A minute at most, beside the build. Arguments go to schemathesis, such as
+# must be one that the description names. About a minute, beside the build. Arguments go to schemathesis, such as
 # --seed 1 or --max-examples 1000.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

@@ -73,10 +73,14 @@ impl Worker {
         let end = RunEnd::of(outcome, Some(error.to_string()), spent);
         let mut patience = Patience::new(self.lease, &self.abandon);
         while let Err(gone) = schedule::release(&self.store, claimed, retry, &end).await {
-            if let Err(gone) = patience.after(gone.into()).await {
-                tracing::debug!(mission_id = claimed.mission_id, %gone, "lease not given back, it will expire");
-                break;
+            let Err(error) = patience.after(gone.into()).await else { continue };
+            // That the database is gone has been said, once for all. Anything else is a fault of ours.
+            if error.disposition() == Disposition::Blameless {
+                tracing::debug!(mission_id = claimed.mission_id, %error, "lease not given back, it will expire");
+            } else {
+                tracing::error!(mission_id = claimed.mission_id, %error, "lease not given back, it will expire");
             }
+            break;
         }
         Report::failed(outcome, error)
     }

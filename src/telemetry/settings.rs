@@ -67,7 +67,12 @@ impl Settings {
         });
         let named = resource.remove("service.name").unwrap_or_else(|| "mana-ai".into());
         resource.insert("service.name".into(), read.text("OTEL_SERVICE_NAME", &named));
-        let share = read.number("OTEL_TRACES_SAMPLER_ARG", 1.0, 0.0..=1.0, "the share of traces to keep");
+        let share = read.parsed(
+            "OTEL_TRACES_SAMPLER_ARG",
+            1.0,
+            "the share of traces to keep, from 0 to 1",
+            |value| value.parse().ok().filter(|share| (0.0..=1.0).contains(share)),
+        );
         let sampler =
             read.parsed("OTEL_TRACES_SAMPLER", default_sampler(), SAMPLERS, |name| sampler(name, share));
         let collector = url.filter(|_| !disabled);
