@@ -22,24 +22,19 @@
 //! stages are types, `ClaimedMission → Messages → Plan →
 //! Iteration → NewChange`, and only the last can be inserted.
 
+pub mod app;
 pub mod attempt;
-pub mod check;
-pub mod client;
 pub mod config;
 pub mod domain;
-pub mod gate;
 pub mod http;
-pub mod http_metrics;
-pub mod inspect;
+pub mod http_client;
+pub mod llm;
 pub mod metrics;
+pub mod ops;
 pub mod planner;
-pub mod pulse;
-pub mod server;
-pub mod service;
-pub mod stats;
+pub mod runner;
 pub mod store;
 pub mod telemetry;
-pub mod tick;
 
 #[cfg(feature = "demo")]
 pub mod demo;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 use cli::args::{Cli, Command};
-use cli::{Failure, ask, work};
+use cli::{Failure, commands, queries};
 use mana_ai::config;
 
 /// The configuration is wrong: nothing was tried.
@@ -33,15 +33,15 @@ fn report(failure: &Failure) -> ExitCode {
 
 async fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Serve => work::serve().await,
-        Command::Tick => work::tick().await,
-        Command::Migrate => work::migrate().await,
+        Command::Serve => commands::serve().await,
+        Command::Tick => commands::tick().await,
+        Command::Migrate => commands::migrate().await,
         Command::Inspect { user: Some(user), mission, .. } => {
-            ask::print_missions(&user, mission.as_deref()).await
+            queries::print_missions(&user, mission.as_deref()).await
         }
-        Command::Inspect { user: None, .. } => ask::print_quarantined().await,
-        Command::Runs(args) => ask::print_runs(args).await,
-        Command::Check => ask::check().await,
+        Command::Inspect { user: None, .. } => queries::print_quarantined().await,
+        Command::Runs(args) => queries::print_runs(args).await,
+        Command::Check => queries::check().await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mana-ai", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -50,7 +50,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
             println!("{}", mana_ai::http::openapi().to_pretty_json()?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Healthcheck => ask::healthcheck().await,
+        Command::Healthcheck => queries::healthcheck().await,
         #[cfg(feature = "demo")]
         Command::Demo(args) => mana_ai::demo::run(args).await.map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "demo")]

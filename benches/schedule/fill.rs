@@ -1,10 +1,10 @@
 //! Databases with as many changes as asked for, none of them due.
 
+use mana_ai::app;
 use mana_ai::config::Config;
 use mana_ai::demo::database::{SYNC_CHANGES, Server};
-use mana_ai::service;
+use mana_ai::runner::Runner;
 use mana_ai::store::{Store, access};
-use mana_ai::tick::Runner;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool};
 use std::sync::Arc;
@@ -70,6 +70,6 @@ impl BenchDb {
             "DATABASE_POOL_SIZE" => Some("40".into()),
             _ => None,
         });
-        service::runner(&config.unwrap(), CancellationToken::new()).unwrap().1
+        app::runner(&config.unwrap(), CancellationToken::new()).unwrap().1
     }
 }

@@ -106,7 +106,7 @@ pub async fn memory(db: &BenchDb) -> Vec<Row> {
         SELECT 'ai', 'aiMissions', 'm-' || m, 'u-' || m / 10, 'update', '{\"nextRunAt\": \"2026-04-14T10:00:00.000Z\"}',
             '{\"nextRunAt\": \"2026-04-15T10:00:00.000Z\"}', 'web-1' FROM generate_series(0, 99900, 100) AS m";
     db.admin.execute(due).await.unwrap();
-    let client = mana_ai::client::builder().build().unwrap();
+    let client = mana_ai::http_client::builder().build().unwrap();
     let tick =
         client.post(format!("http://127.0.0.1:{PORT}/internal/tick?wait=true")).header("x-service-key", KEY);
     let stats = tick.send().await.unwrap().text().await.unwrap();

@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use mana_ai::demo::database::Server;
 use mana_ai::demo::llm::{Behaviour, StandIn};
-use mana_ai::store::refresh::refresh;
-use mana_ai::store::schedule::{ClaimLimits, claim};
+use mana_ai::store::schedule::claim::{ClaimLimits, claim};
+use mana_ai::store::schedule::refresh::refresh;
 use sqlx::Executor;
 
 use crate::fill::BenchDb;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use mana_ai::domain::iteration::PastIteration;
-use mana_ai::planner::answer as answers;
+use mana_ai::llm::response as answers;
 use mana_ai::planner::plan::{MAX_STEPS, Plan};
 use mana_ai::planner::tools::TOOLS;
 use serde_json::value::to_raw_value;

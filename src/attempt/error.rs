@@ -1,11 +1,11 @@
 //! Why an attempt failed, what that means for the next one, and how its user is told.
 
 use crate::domain::mission::Unreadable;
-use crate::gate::CallError;
-use crate::planner::llm::LlmError;
+use crate::domain::run::Disposition;
+use crate::domain::run::RunOutcome;
+use crate::llm::client::LlmError;
+use crate::llm::service::CallError;
 use crate::planner::plan::PlanError;
-use crate::planner::retry::Disposition;
-use crate::store::runs::RunOutcome;
 use crate::store::{Blame, StoreError};
 
 /// Why an attempt failed. None of the messages holds text of the mission or of the model.

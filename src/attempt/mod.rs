@@ -3,12 +3,13 @@
 //! The model is called with no transaction and no connection held; everything that was true before the
 //! call is checked again in the transaction that writes. Every attempt ends in the ledger.
 
+mod commit;
 mod error;
-mod examine;
-mod fail;
-mod patience;
+mod failure;
+mod recheck;
 mod report;
-mod write;
+pub mod retry;
+mod write_retry;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,21 +20,21 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
+use commit::Ending;
 pub use error::AttemptError;
-use examine::{Finding, examine, visible};
+use recheck::{Finding, examine, visible};
 pub use report::Report;
-use write::Ending;
 
+use crate::attempt::retry::RetryPolicy;
 use crate::domain::mission::Mission;
-use crate::gate::Gate;
+use crate::domain::run::Spent;
+use crate::llm::service::Gate;
 use crate::metrics::{Held, Metrics};
 use crate::planner::plan::Plan;
 use crate::planner::prompt::{self, Messages};
-use crate::planner::retry::RetryPolicy;
 use crate::planner::tools::TOOLS;
-use crate::store::changes::fold_mission;
-use crate::store::runs::Spent;
-use crate::store::schedule::{self, ClaimedMission, SUSPECT_AFTER};
+use crate::store::log::read::fold_mission;
+use crate::store::schedule::claim::{self, ClaimedMission, SUSPECT_AFTER};
 use crate::store::{Store, StoreError, TRANSACTION, UserTx, open_if_writable, within};
 
 /// What an attempt works with.
@@ -141,7 +142,7 @@ impl Worker {
     async fn renew(self, claimed: ClaimedMission) {
         loop {
             tokio::time::sleep(self.lease / 3).await;
-            let renewed = schedule::renew(&self.store, &claimed, self.lease).await;
+            let renewed = claim::renew(&self.store, &claimed, self.lease).await;
             self.metrics.renewed(renewed.as_ref().ok().copied());
             match renewed {
                 Ok(true) => {}

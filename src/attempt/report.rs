@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::AttemptError;
+use crate::domain::run::RunOutcome;
 use crate::metrics::Metrics;
-use crate::store::runs::RunOutcome;
-use crate::store::schedule::ClaimedMission;
+use crate::store::schedule::claim::ClaimedMission;
 use crate::telemetry::ms;
 
 /// The end of an attempt, as it is counted and logged.

@@ -1,7 +1,7 @@
 //! What the command line takes; its doc comments are its help.
 
 use clap::{Args, Parser, Subcommand};
-use mana_ai::store::runs::RunOutcome;
+use mana_ai::domain::run::RunOutcome;
 use strum::VariantArray as _;
 
 /// Plans users' due AI missions on the server, while no browser tab is open.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use mana_ai::tick::Runner;
+use mana_ai::runner::Runner;
 use tokio_util::task::AbortOnDropHandle;
 
 const REDRAW: Duration = Duration::from_millis(100);

@@ -16,7 +16,7 @@ use crate::domain::mission::Mission;
 use crate::domain::staging::{self, Proposal};
 use crate::domain::time::iso;
 use crate::planner::tools::{Kind, TOOLS, find};
-use crate::store::changes::fold_mission;
+use crate::store::log::read::fold_mission;
 use crate::store::{Store, StoreError, UserTx};
 
 /// One device of one user.

@@ -6,7 +6,7 @@ pub mod device;
 pub mod llm;
 mod missions;
 pub mod postgres;
-mod say;
+mod print;
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -23,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 use self::database::{SYNC_CHANGES, Server};
 use self::device::Device;
 use self::llm::{Behaviour, StandIn};
+use crate::app;
 use crate::config::{self, Config};
 use crate::domain::staging::Proposal;
-use crate::service;
 use crate::store::Store;
 
 /// Unless `MANA_SERVICE_KEY` is set, which a real server of `--llm-url` may ask for.
@@ -57,18 +57,18 @@ struct Stage {
     stand_in: StandIn,
     address: String,
     stop: CancellationToken,
-    service: tokio::task::JoinHandle<Result<service::Stopped, service::StartError>>,
+    service: tokio::task::JoinHandle<Result<app::Stopped, app::StartError>>,
 }
 
 /// Runs it, and cleans up after it whether it went well or not.
 pub async fn run(args: DemoArgs) -> Result<(), DemoError> {
-    say::title("mana-ai: from a mission on a device to a task that its user approved");
-    say::step(1, "A Postgres with mana-sync's table");
+    print::title("mana-ai: from a mission on a device to a task that its user approved");
+    print::step(1, "A Postgres with mana-sync's table");
     let server = Server::find(&std::env::current_exe()?).await?;
     let name = format!("mana_ai_demo_{}", std::process::id());
     let url = server.create_database(&name, None).await?;
     let source = if server.is_embedded() { "an embedded server" } else { "the server of DATABASE_URL" };
-    say::fact(&format!("{source}, database {name}, row-level security forced"));
+    print::fact(&format!("{source}, database {name}, row-level security forced"));
 
     let told = tokio::select! {
         told = tell(&url, &args) => told,
@@ -85,7 +85,7 @@ pub async fn run(args: DemoArgs) -> Result<(), DemoError> {
 
 impl Stage {
     async fn keep(self, url: &str) -> Result<(), DemoError> {
-        say::keep(&self.address, url);
+        print::keep(&self.address, url);
         tokio::signal::ctrl_c().await?;
         self.end().await
     }
@@ -101,25 +101,25 @@ impl Stage {
 async fn tell(url: &str, args: &DemoArgs) -> Result<Stage, DemoError> {
     let stage = set_up(url, args).await?;
     let mut device = stage.device.clone();
-    say::step(
+    print::step(
         4,
         "A tick, triggered over HTTP with the service key; two missions are due, one is later, one paused",
     );
     let stats = tick(&stage.address).await?;
-    say::json("POST /internal/tick →", &stats);
+    print::json("POST /internal/tick →", &stats);
     show_call(&stage.stand_in, args);
     show_row(&stage.db).await?;
     match show_staging(&mut device).await? {
         Some(proposal) => show_approval(&stage.db, &device, &proposal).await?,
-        None => say::fact("the model proposed no task, so there is nothing to approve"),
+        None => print::fact("the model proposed no task, so there is nothing to approve"),
     }
-    say::step(9, "A second tick finds nothing due");
+    print::step(9, "A second tick finds nothing due");
     let again = tick(&stage.address).await?;
-    say::json("POST /internal/tick →", &again);
+    print::json("POST /internal/tick →", &again);
     if stats["plansWrittenBack"] != 2 || again["dueMissionCount"] != 0 {
         return Err("that is not what should have happened: two plans, then nothing due".into());
     }
-    say::done("Done: planned without a browser, approved by its user, attributed to the AI.");
+    print::done("Done: planned without a browser, approved by its user, attributed to the AI.");
     Ok(stage)
 }
 
@@ -133,20 +133,19 @@ async fn set_up(url: &str, args: &DemoArgs) -> Result<Stage, DemoError> {
         client_id: "demo-phone".into(),
         handled: HashSet::new(),
     };
-    say::step(2, "A device writes four missions");
+    print::step(2, "A device writes four missions");
     for (id, what, data) in missions::all(now()) {
-        say::fact(&format!("{id:14} „{}“, {what}", data["title"].as_str().unwrap_or_default()));
+        print::fact(&format!("{id:14} „{}“, {what}", data["title"].as_str().unwrap_or_default()));
         device.create_mission(id, data).await?;
     }
-    say::step(3, "The service starts");
+    print::step(3, "The service starts");
     let stand_in = StandIn::start(Behaviour::Plan).await?;
     let (address, stop, service) =
         start_service(url, args.llm_url.as_deref().unwrap_or(stand_in.url()), &args.model).await?;
     Ok(Stage { db, device, stand_in, address, stop, service })
 }
 
-type Started =
-    (String, CancellationToken, tokio::task::JoinHandle<Result<service::Stopped, service::StartError>>);
+type Started = (String, CancellationToken, tokio::task::JoinHandle<Result<app::Stopped, app::StartError>>);
 
 async fn start_service(url: &str, llm_url: &str, model: &str) -> Result<Started, DemoError> {
     let config = Config::from_vars(|name| match name {
@@ -164,37 +163,37 @@ async fn start_service(url: &str, llm_url: &str, model: &str) -> Result<Started,
     };
     let address = format!("http://{}", listener.local_addr()?);
     let stop = CancellationToken::new();
-    let service = tokio::spawn(service::serve(config, listener, stop.clone()));
-    say::fact(&format!("mana-ai on {address}{note}, mana-llm on {llm_url}"));
+    let service = tokio::spawn(app::serve(config, listener, stop.clone()));
+    print::fact(&format!("mana-ai on {address}{note}, mana-llm on {llm_url}"));
     Ok((address, stop, service))
 }
 
 async fn tick(address: &str) -> Result<Value, DemoError> {
-    let client = crate::client::builder().timeout(Duration::from_secs(150)).build()?;
+    let client = crate::http_client::builder().timeout(Duration::from_secs(150)).build()?;
     let request =
         client.post(format!("{address}/internal/tick?wait=true")).header("X-Service-Key", service_key());
     Ok(serde_json::from_str(&request.send().await?.error_for_status()?.text().await?)?)
 }
 
 fn show_call(stand_in: &StandIn, args: &DemoArgs) {
-    say::step(5, "What mana-llm was asked for one of them, and what it answered");
+    print::step(5, "What mana-llm was asked for one of them, and what it answered");
     let Some(call) = stand_in.requests().into_iter().next() else {
-        return say::fact(&format!(
+        return print::fact(&format!(
             "{} was asked, not the stand-in",
             args.llm_url.as_deref().unwrap_or("nobody")
         ));
     };
     let content = |message| call.body.pointer(message).and_then(Value::as_str).unwrap_or_default();
-    say::fact("the rules and tools:");
-    say::quote(content("/messages/0/content"), 8);
-    say::fact("the mission:");
-    say::quote(content("/messages/1/content"), 60);
-    say::fact("its answer:");
-    say::quote(&answer::plan_for(&call.body), 12);
+    print::fact("the rules and tools:");
+    print::quote(content("/messages/0/content"), 8);
+    print::fact("the mission:");
+    print::quote(content("/messages/1/content"), 60);
+    print::fact("its answer:");
+    print::quote(&answer::plan_for(&call.body), 12);
 }
 
 async fn show_row(db: &PgPool) -> Result<(), DemoError> {
-    say::step(6, "The one row that each plan became");
+    print::step(6, "The one row that each plan became");
     let rows = db
         .fetch_all(
             "SELECT record_id, client_id, actor::text, field_timestamps::text,
@@ -206,35 +205,35 @@ async fn show_row(db: &PgPool) -> Result<(), DemoError> {
         let (id, client): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         let (actor, times): (String, String) = (row.try_get(2)?, row.try_get(3)?);
         let (next, iterations): (String, i32) = (row.try_get(4)?, row.try_get(5)?);
-        say::fact(&format!("{id}: {iterations} iteration(s), next run {next}, by {client} {actor}"));
-        say::detail(&format!("field_timestamps {times}"));
+        print::fact(&format!("{id}: {iterations} iteration(s), next run {next}, by {client} {actor}"));
+        print::detail(&format!("field_timestamps {times}"));
     }
     Ok(())
 }
 
 async fn show_staging(device: &mut Device) -> Result<Option<Proposal>, DemoError> {
-    say::step(7, "The device pulls, and turns the steps into proposals");
+    print::step(7, "The device pulls, and turns the steps into proposals");
     let mut all = Vec::new();
     for id in [missions::DUE, missions::REVIEWED] {
         all.extend(device.stage(id, now()).await?);
     }
     for proposal in &all {
-        say::fact(&format!("{} ({})", proposal.summary, proposal.tool_name));
+        print::fact(&format!("{} ({})", proposal.summary, proposal.tool_name));
     }
     let second = device.second().stage(missions::DUE, now()).await?;
-    say::detail(&format!("a second device of the same user stages {} of them again", second.len()));
+    print::detail(&format!("a second device of the same user stages {} of them again", second.len()));
     Ok(all.into_iter().find(|proposal| proposal.tool_name == "create_task"))
 }
 
 async fn show_approval(db: &PgPool, device: &Device, proposal: &Proposal) -> Result<(), DemoError> {
-    say::step(8, "Its user approves one: the task lands, attributed to the AI");
+    print::step(8, "Its user approves one: the task lands, attributed to the AI");
     let id = device.approve(proposal, now()).await?;
     let row = sqlx::query("SELECT data, actor FROM sync_changes WHERE record_id = $1")
         .bind(id)
         .fetch_one(db)
         .await?;
-    say::json("todo / tasks", &row.try_get::<Value, _>(0)?);
-    say::json("actor", &row.try_get::<Value, _>(1)?);
+    print::json("todo / tasks", &row.try_get::<Value, _>(0)?);
+    print::json("actor", &row.try_get::<Value, _>(1)?);
     Ok(())
 }
 

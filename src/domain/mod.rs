@@ -6,5 +6,6 @@ pub mod fold;
 pub mod iteration;
 pub mod json;
 pub mod mission;
+pub mod run;
 pub mod staging;
 pub mod time;

@@ -11,11 +11,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
 use super::error::{ApiError, ErrorBody, MissionPath, Params, RecordId};
-use crate::inspect::{MissionStatus, inspect};
+use crate::ops::explain::{MissionStatus, inspect};
+use crate::runner::NotRun;
 use crate::store::operations::lift_waits;
 use crate::store::runs::Run;
-use crate::store::schedule::{Quarantined, quarantined};
-use crate::tick::NotRun;
+use crate::store::schedule::claim::{Quarantined, quarantined};
 
 /// Of `quarantined`, in one answer.
 const PAGE: u32 = 1000;

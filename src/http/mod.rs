@@ -2,8 +2,11 @@
 
 mod error;
 mod health;
+pub mod metrics;
 mod missions;
-mod runner;
+pub mod request;
+mod runs;
+pub mod server;
 
 use std::sync::Arc;
 
@@ -22,10 +25,8 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, Securi
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http_metrics;
-use crate::store::runs::RunOutcome;
-use crate::telemetry;
-use crate::tick::Runner;
+use crate::domain::run::RunOutcome;
+use crate::runner::Runner;
 use error::{ApiError, errors_as_json};
 
 /// No route takes more. In bytes.
@@ -62,11 +63,11 @@ fn described() -> (Router<AppState>, utoipa::openapi::OpenApi) {
     let (routes, mut openapi) = OpenApiRouter::with_openapi(Described::openapi())
         .routes(routes!(health::health))
         .routes(routes!(health::ready))
-        .routes(routes!(runner::tick))
-        .routes(routes!(runner::pause))
-        .routes(routes!(runner::resume))
-        .routes(routes!(runner::status))
-        .routes(routes!(runner::list_runs))
+        .routes(routes!(runs::tick))
+        .routes(routes!(runs::pause))
+        .routes(routes!(runs::resume))
+        .routes(routes!(runs::status))
+        .routes(routes!(runs::list_runs))
         .routes(routes!(missions::list))
         .routes(routes!(missions::list_quarantined))
         .routes(routes!(missions::show))
@@ -87,17 +88,17 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// All routes.
 pub fn router(state: AppState) -> Router {
     let (routes, openapi) = described();
-    http_metrics::start_at_zero(state.runner.metrics(), &openapi);
+    metrics::start_at_zero(state.runner.metrics(), &openapi);
     let openapi = axum::Json(openapi);
     routes
         .route("/internal/openapi.json", get(|| async { openapi }))
-        .route("/metrics", get(http_metrics::metrics).with_state(Arc::clone(&state.runner)))
+        .route("/metrics", get(metrics::metrics).with_state(Arc::clone(&state.runner)))
         .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
         .layer(middleware::from_fn(require_key))
         .layer(middleware::map_response(errors_as_json))
-        .layer(middleware::from_fn(telemetry::around_request))
+        .layer(middleware::from_fn(request::around_request))
         .layer(middleware::from_fn_with_state(state.clone(), look_at_key))
-        .layer(middleware::from_fn_with_state(Arc::clone(state.runner.metrics()), http_metrics::count))
+        .layer(middleware::from_fn_with_state(Arc::clone(state.runner.metrics()), metrics::count))
         .with_state(state)
 }
 
@@ -106,15 +107,15 @@ async fn look_at_key(State(state): State<AppState>, mut request: Request, next: 
     let key = request.headers().get(KEY_HEADER).map(|key| key.as_bytes()).unwrap_or_default();
     // Constant in the bytes; the length of the key may show.
     if key.ct_eq(state.service_key.expose_secret().as_bytes()).into() {
-        request.extensions_mut().insert(telemetry::Trusted);
+        request.extensions_mut().insert(request::Trusted);
     }
     next.run(request).await
 }
 
 /// Before routing, so that an unknown path under `/internal` tells a stranger nothing either.
 async fn require_key(request: Request, next: Next) -> Response {
-    let trusted = request.extensions().get::<telemetry::Trusted>().is_some();
-    if telemetry::is_internal(request.uri().path()) && !trusted {
+    let trusted = request.extensions().get::<request::Trusted>().is_some();
+    if request::is_internal(request.uri().path()) && !trusted {
         return ApiError(StatusCode::UNAUTHORIZED, "X-Service-Key is missing or wrong".into())
             .into_response();
     }

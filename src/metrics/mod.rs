@@ -19,10 +19,10 @@ use models::{Models, NONE};
 pub use routes::UNMATCHED;
 use routes::{KNOWN_ANSWERS, known_routes};
 
-use crate::planner::answer::Usage;
-use crate::planner::breaker;
-use crate::store::gauges::{PoolUse, ScheduleGauges};
-use crate::store::runs::RunOutcome;
+use crate::domain::run::RunOutcome;
+use crate::llm::breaker;
+use crate::llm::response::Usage;
+use crate::store::schedule::queries::{PoolUse, ScheduleGauges};
 
 /// From an idle tick to one that does nothing else for ten minutes.
 const TICK: [f64; 18] =

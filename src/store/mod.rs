@@ -4,18 +4,13 @@
 //! too. `SET LOCAL` ends with the transaction, which a transaction-pooling proxy understands.
 
 pub mod access;
-pub mod changes;
 mod error;
-mod folding;
-pub mod force;
-pub mod gauges;
+pub mod log;
 pub mod operations;
-pub mod refresh;
 pub mod runs;
 pub mod schedule;
 mod time;
 mod tx;
-pub mod write_back;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +24,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 pub use error::{Blame, StoreError};
-pub use folding::Folding;
+pub use schedule::progress::Folding;
 pub use time::DbTime;
 use tx::Connections;
 pub use tx::{Tx, UserTx};

@@ -2,96 +2,14 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sqlx::Executor as _;
-use strum::{EnumString, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::schedule::{ClaimedMission, Query};
+use super::schedule::claim::{ClaimedMission, Query};
 use super::{DbTime, Store, StoreError, TRANSACTION, within};
-
-/// How an attempt ended. The text of `mission_runs.outcome`, in kebab case; one that is empty there is still
-/// running.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, ToSchema, IntoStaticStr, EnumString, VariantArray,
-)]
-#[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case")]
-pub enum RunOutcome {
-    /// The plan is in the log.
-    Planned,
-    /// The last attempt of its slot failed: the log says so to the user.
-    SlotFailed,
-    /// Failed, and will be tried again.
-    Failed,
-    /// A plan was thrown away: the mission changed during the call. Not charged.
-    Outdated,
-    /// Nothing to plan after all, or not now. Not charged.
-    Skipped,
-    /// mana-llm limits the rate. Not charged.
-    RateLimited,
-    /// mana-llm refuses us as configured. Not charged.
-    Misconfigured,
-    /// mana-llm was not called: the circuit opened after the claim. Not charged.
-    Held,
-    /// The database could not take the result. Not charged.
-    Database,
-    /// The process was stopped. Not charged.
-    Interrupted,
-    /// The lease was no longer ours, so nothing was written.
-    LeaseLost,
-    /// Not tried again before a device writes a row of it.
-    Quarantined,
-    /// Nobody came back from it: crashed, killed, or cut off beyond its lease. Charged.
-    Lost,
-}
-
-impl RunOutcome {
-    /// As it is stored and shown.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-
-    /// Is the attempt given back to its slot?
-    pub fn is_refunded(self) -> bool {
-        use RunOutcome::{Database, Held, Interrupted, Misconfigured, Outdated, RateLimited, Skipped};
-        matches!(self, RateLimited | Misconfigured | Held | Database | Interrupted | Skipped | Outdated)
-    }
-}
-
-/// What an attempt cost.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Spent {
-    /// The model that answered, behind the alias.
-    pub model: Option<String>,
-    /// Tokens in, over all calls.
-    pub prompt_tokens: u64,
-    /// Tokens out.
-    pub completion_tokens: u64,
-    /// Time with mana-llm; `None` where it was not called.
-    pub latency: Option<Duration>,
-}
-
-/// The end of a run.
-#[derive(Debug, Clone)]
-pub struct RunEnd {
-    /// How.
-    pub outcome: RunOutcome,
-    /// Why, where that is not plain; no text of the mission or the model.
-    pub reason: Option<String>,
-    /// What it wrote.
-    pub iteration_id: Option<String>,
-    /// What it cost.
-    pub spent: Spent,
-}
-
-impl RunEnd {
-    /// Without an iteration.
-    pub fn of(outcome: RunOutcome, reason: Option<String>, spent: &Spent) -> Self {
-        Self { outcome, reason, iteration_id: None, spent: spent.clone() }
-    }
-}
+use crate::domain::run::{RunEnd, RunOutcome};
 
 /// The statement that ends a run, as the first part of one that also moves the schedule: binds `$1` to
 /// `$8`. What has ended stays as it is: a late release must not hide a plan that was written. A macro,

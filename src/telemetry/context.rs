@@ -17,7 +17,7 @@ pub fn headers() -> HeaderMap {
 }
 
 /// Makes a span that has not begun a child of the caller's, where the caller names one.
-pub(super) fn adopt(span: &Span, headers: &HeaderMap) {
+pub fn adopt(span: &Span, headers: &HeaderMap) {
     // Fails where nobody listens to the span; then there is nothing to connect.
     let _ = span.set_parent(TraceContextPropagator::new().extract(&HeaderExtractor(headers)));
 }

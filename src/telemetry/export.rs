@@ -14,7 +14,7 @@ use reqwest::redirect;
 use secrecy::ExposeSecret as _;
 use tokio::runtime::Handle;
 
-use super::CollectorSettings;
+use crate::config::telemetry::CollectorSettings;
 
 /// Why spans cannot be sent.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,7 @@ struct Collector {
 
 impl Collector {
     fn new(settings: &CollectorSettings) -> reqwest::Result<Self> {
-        let http = crate::client::builder()
+        let http = crate::http_client::builder()
             .timeout(settings.timeout)
             // A redirect would carry the headers to whoever the answer names.
             .redirect(redirect::Policy::none())
@@ -100,7 +100,7 @@ impl HttpClient for Collector {
         self.notice(match &sent {
             Ok(response) if response.status().is_success() => None,
             Ok(response) => Some(format!("it answers {}", response.status())),
-            Err(error) => Some(crate::client::cause(error)),
+            Err(error) => Some(crate::http_client::cause(error)),
         });
         // Its text would name the URL.
         sent.map_err(|error| error.without_url().into())

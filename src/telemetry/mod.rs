@@ -7,8 +7,6 @@
 pub mod context;
 mod export;
 mod panics;
-mod request;
-mod settings;
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -25,9 +23,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, fmt};
 
 use crate::config::Config;
+use crate::config::telemetry::{LogFormat, Settings};
 pub use export::ExportError;
-pub use request::{Trusted, around_request, is_internal, known};
-pub use settings::{CollectorSettings, LogFormat, Settings};
 
 /// Where the log goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

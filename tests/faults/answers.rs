@@ -7,8 +7,8 @@ use mana_ai::demo::llm::Behaviour;
 
 use super::checks::{UsersRows, check_calls, check_invariants, connections};
 use super::processes::{Footprint, check_back, peak_kib};
-use crate::kills::{check_once_each, replica, until_planned};
-use crate::process::Serving;
+use crate::app::kills::{check_once_each, replica, until_planned};
+use crate::app::process::Serving;
 use crate::support::{World, due_mission, soon};
 
 const AT_ONCE: usize = 8;

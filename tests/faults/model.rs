@@ -1,14 +1,15 @@
 //! The stand-in's script, and what only a test of faults asks of it.
 
-use mana_ai::client;
 use mana_ai::demo::llm::{Behaviour, StandIn};
+use mana_ai::http_client;
 
 use crate::support::soon;
 
 /// Status and body, or why there is none.
 async fn ask(llm: &StandIn) -> reqwest::Result<(u16, String)> {
     let url = format!("{}/v1/chat/completions", llm.url());
-    let call = client::builder().build()?.post(url).header("content-type", "application/json").body("{}");
+    let call =
+        http_client::builder().build()?.post(url).header("content-type", "application/json").body("{}");
     let answer = soon(call.send()).await?;
     let status = answer.status().as_u16();
     Ok((status, soon(answer.text()).await?))

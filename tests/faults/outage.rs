@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::proxy::Mode;
 use super::stage::Stage;
-use crate::process::Serving;
+use crate::app::process::Serving;
 use crate::support::soon;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Stage {
 
 /// Status and reason of `/ready`.
 pub async fn ready(serving: &Serving) -> (u16, String) {
-    let client = mana_ai::client::builder().build().unwrap();
+    let client = mana_ai::http_client::builder().build().unwrap();
     let answer = soon(client.get(format!("http://127.0.0.1:{}/ready", serving.port)).send()).await.unwrap();
     let status = answer.status().as_u16();
     let body: Value = serde_json::from_str(&soon(answer.text()).await.unwrap()).unwrap();

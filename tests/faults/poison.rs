@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use mana_ai::demo::llm::{Behaviour, Recorded};
-use mana_ai::store::schedule::quarantined;
+use mana_ai::store::schedule::claim::quarantined;
 use serde_json::json;
 use tokio::time::sleep;
 
 use super::checks::{UsersRows, check_calls, check_invariants};
-use crate::kills::{check_once_each, replica, until_planned};
-use crate::leases::expire_leases;
-use crate::process::Serving;
+use crate::app::kills::{check_once_each, replica, until_planned};
+use crate::app::process::Serving;
+use crate::store::leases::expire_leases;
 use crate::support::{World, due_mission, soon, with};
 
 const INNOCENT: usize = 24;

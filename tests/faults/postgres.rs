@@ -16,7 +16,7 @@ use nix::unistd::{Pid, Uid};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection};
 
 use super::processes::{children, state};
-use crate::process::{run, text};
+use crate::app::process::{run, text};
 use crate::support::{BINARY, TestDb, World, soon};
 
 /// Its port stays the same when it is started again. Goes when dropped, with its data.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::kills::replica;
-use crate::process::Serving;
+use crate::app::kills::replica;
+use crate::app::process::Serving;
 use crate::support::{SOON, World, soon};
 
 /// State letter and parent; `None` once it is gone.

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mana_ai::demo::llm::Behaviour;
-use mana_ai::pulse::Pulse;
+use mana_ai::runner::heartbeat::Pulse;
 use tokio::time::sleep;
 
 use super::outage::{lines, ready, until_ready_is};
-use crate::kills::{library, replica};
-use crate::process::Serving;
+use crate::app::kills::{library, replica};
+use crate::app::process::Serving;
 use crate::support::{World, due_mission, soon};
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! The database answers, and refuses: for a moment, for ever, one mission or all of them.
 
 use mana_ai::demo::llm::Behaviour;
-use mana_ai::store::schedule::quarantined;
+use mana_ai::store::schedule::claim::quarantined;
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use super::checks::{UsersRows, check_calls, check_invariants};
-use crate::kills::{build_gate, close_gate, open_gate, until_waiting};
+use crate::app::kills::{build_gate, close_gate, open_gate, until_waiting};
 use crate::support::{World, due_mission, soon};
 
 /// Our rows of this mission are refused with this SQLSTATE, the first `times`. A sequence counts, for it

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 use super::checks::check_calls;
 use super::proxy::{Mode, Proxy};
-use crate::leases::expire_leases;
+use crate::store::leases::expire_leases;
 use crate::support::{TestDb, World, due_mission, soon};
 
 async fn behind_a_proxy() -> (World, Proxy) {
@@ -17,7 +17,7 @@ async fn behind_a_proxy() -> (World, Proxy) {
 }
 
 /// One mission, whose call is held while the wire freezes.
-async fn thinking() -> (World, Proxy, JoinHandle<mana_ai::stats::TickStats>) {
+async fn thinking() -> (World, Proxy, JoinHandle<mana_ai::runner::stats::TickStats>) {
     let (world, proxy) = behind_a_proxy().await;
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
     world.llm.behave(Behaviour::Hold);

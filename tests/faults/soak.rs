@@ -31,7 +31,7 @@ const VARS: [(&str, &str); 7] = [
     ("RETRY_MAX_MS", "500"),
     ("BREAKER_PAUSE_MS", "300"),
     ("USER_CONCURRENCY", "4"),
-    ("RUST_LOG", "warn,mana_ai::service=info"),
+    ("RUST_LOG", "warn,mana_ai::app=info"),
 ];
 
 #[tokio::test]

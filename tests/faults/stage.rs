@@ -12,9 +12,9 @@ use super::checks::{UsersRows, check_invariants};
 use super::plan::{Fault, Wire};
 use super::postgres::OwnPostgres;
 use super::proxy::{Mode, Proxy};
-use crate::kills::{check_once_each, replica, until_planned};
-use crate::leases::expire_leases;
-use crate::process::Serving;
+use crate::app::kills::{check_once_each, replica, until_planned};
+use crate::app::process::Serving;
+use crate::store::leases::expire_leases;
 use crate::support::{World, due_mission};
 
 /// Dropped in this order: the replicas go first, the server last.

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::outage::{Outage, until_ready_is};
 use super::stage::Stage;
-use crate::process::{Serving, command};
+use crate::app::process::{Serving, command};
 use crate::support::{World, due_mission, soon};
 
 /// What a test allows beyond the deadline. All waits that a stop might be held up by are longer.
@@ -113,7 +113,7 @@ async fn stops_without(outage: Outage, args: &str) {
     let (code, log) = end_within(process, Duration::from_secs(1)).await;
     assert_eq!(code, Some(1), "{outage:?} {args}: {log}");
     stage.give_database_back(outage).await;
-    crate::leases::expire_leases(&world.db).await;
+    crate::store::leases::expire_leases(&world.db).await;
     assert!(soon(world.runner.tick(true)).await.errors.is_empty());
     assert_eq!(world.db.written().await.len(), 1, "{outage:?} {args}");
 }

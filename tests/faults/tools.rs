@@ -161,7 +161,7 @@ async fn a_model_behind_a_frozen_wire_is_not_reached() {
     let world = World::new().await;
     let proxy = Proxy::before(world.llm.url()).await;
     proxy.set(Mode::Freeze).await;
-    let call = mana_ai::client::builder().build().unwrap().get(&proxy.url).send();
+    let call = mana_ai::http_client::builder().build().unwrap().get(&proxy.url).send();
     let mut call = Box::pin(call);
     assert!(hangs(&mut call).await);
     proxy.set(Mode::Pass).await;

@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
+use mana_ai::app;
 use mana_ai::config::Config;
 use mana_ai::demo::database::{SYNC_CHANGES, Server};
 use mana_ai::demo::device::Device;
 use mana_ai::demo::llm::{Behaviour, StandIn};
 use mana_ai::domain::time::iso;
-use mana_ai::service;
-use mana_ai::stats::TickStats;
-use mana_ai::store::schedule::ClaimLimits;
+use mana_ai::runner::Runner;
+use mana_ai::runner::stats::TickStats;
+use mana_ai::store::schedule::claim::ClaimLimits;
 use mana_ai::store::{Store, access};
-use mana_ai::tick::Runner;
 use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection as _, Executor, PgConnection, PgPool, Row};
@@ -171,13 +171,13 @@ impl World {
     pub async fn on(db: TestDb, vars: &[(&str, &str)]) -> Self {
         let llm = StandIn::start(Behaviour::Plan).await.unwrap();
         let stop = CancellationToken::new();
-        let (store, runner) = service::runner(&config(&db.url, llm.url(), vars), stop.clone()).unwrap();
+        let (store, runner) = app::runner(&config(&db.url, llm.url(), vars), stop.clone()).unwrap();
         Self { db, llm, store, runner, stop }
     }
 
     /// Another replica on the same database and model.
     pub fn replica(&self, vars: &[(&str, &str)]) -> Arc<Runner> {
-        service::runner(&config(&self.db.url, self.llm.url(), vars), self.stop.clone()).unwrap().1
+        app::runner(&config(&self.db.url, self.llm.url(), vars), self.stop.clone()).unwrap().1
     }
 
     pub async fn tick(&self) -> TickStats {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use mana_ai::app;
 use mana_ai::demo::llm::Behaviour;
-use mana_ai::service;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -16,13 +16,13 @@ pub async fn serve(database_url: &str, world: &World) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let config = config(database_url, world.llm.url(), &[("TICK_ENABLED", "false")]);
-    tokio::spawn(service::serve(config, listener, world.stop.clone()));
+    tokio::spawn(app::serve(config, listener, world.stop.clone()));
     base
 }
 
 /// Status and body; with the service key.
 pub async fn ask(method: Method, url: &str) -> (StatusCode, String) {
-    let client = mana_ai::client::builder().timeout(Duration::from_secs(30)).build().unwrap();
+    let client = mana_ai::http_client::builder().timeout(Duration::from_secs(30)).build().unwrap();
     let response = soon(client.request(method, url).header("x-service-key", KEY).send()).await.unwrap();
     (response.status(), response.text().await.unwrap())
 }
@@ -43,7 +43,7 @@ async fn requests_are_counted_by_route() {
     ] {
         ask(method, &format!("{base}{path}")).await;
     }
-    let client = mana_ai::client::builder().build().unwrap();
+    let client = mana_ai::http_client::builder().build().unwrap();
     soon(client.post(format!("{base}/internal/tick")).send()).await.unwrap();
     let after = parse(&ask(Method::GET, &format!("{base}/metrics")).await.1);
     let mut moved = moved(&before, &after);

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mana_ai::demo::llm::Behaviour;
-use mana_ai::store::gauges::gauges;
-use mana_ai::store::runs::RunOutcome;
-use mana_ai::tick::Runner;
+use mana_ai::domain::run::RunOutcome;
+use mana_ai::runner::Runner;
+use mana_ai::store::schedule::queries::gauges;
 use serde_json::json;
 use sqlx::Executor;
 use strum::VariantArray as _;
 
-use crate::leases::expire_leases;
+use crate::store::leases::expire_leases;
 use crate::support::{World, due_mission, now, soon, with};
 
 /// Series with their labels, and their values.
@@ -105,7 +105,7 @@ const UNLABELLED: [&str; 25] = [
 #[tokio::test]
 async fn all_series_are_there_from_the_start() {
     let world = World::with(&[("DATABASE_POOL_SIZE", "7"), ("TICK_INTERVAL_MS", "1500")]).await;
-    mana_ai::http_metrics::start_at_zero(world.runner.metrics(), &mana_ai::http::openapi());
+    mana_ai::http::metrics::start_at_zero(world.runner.metrics(), &mana_ai::http::openapi());
     let figures = figures(&world.runner);
     for (route, status) in [("/internal/missions/{user}/{mission}/run", "409"), ("/internal/pause", "401")] {
         let series =

@@ -1,0 +1,109 @@
+//! One attempt at a slot: how it ends, what it costs, and what its failure means for the next one.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use strum::{EnumString, IntoStaticStr, VariantArray};
+use utoipa::ToSchema;
+
+/// How an attempt ended. The text of `mission_runs.outcome`, in kebab case; one that is empty there is still
+/// running.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, ToSchema, IntoStaticStr, EnumString, VariantArray,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum RunOutcome {
+    /// The plan is in the log.
+    Planned,
+    /// The last attempt of its slot failed: the log says so to the user.
+    SlotFailed,
+    /// Failed, and will be tried again.
+    Failed,
+    /// A plan was thrown away: the mission changed during the call. Not charged.
+    Outdated,
+    /// Nothing to plan after all, or not now. Not charged.
+    Skipped,
+    /// mana-llm limits the rate. Not charged.
+    RateLimited,
+    /// mana-llm refuses us as configured. Not charged.
+    Misconfigured,
+    /// mana-llm was not called: the circuit opened after the claim. Not charged.
+    Held,
+    /// The database could not take the result. Not charged.
+    Database,
+    /// The process was stopped. Not charged.
+    Interrupted,
+    /// The lease was no longer ours, so nothing was written.
+    LeaseLost,
+    /// Not tried again before a device writes a row of it.
+    Quarantined,
+    /// Nobody came back from it: crashed, killed, or cut off beyond its lease. Charged.
+    Lost,
+}
+
+impl RunOutcome {
+    /// As it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// Is the attempt given back to its slot?
+    pub fn is_refunded(self) -> bool {
+        use RunOutcome::{Database, Held, Interrupted, Misconfigured, Outdated, RateLimited, Skipped};
+        matches!(self, RateLimited | Misconfigured | Held | Database | Interrupted | Skipped | Outdated)
+    }
+}
+
+/// What an attempt cost.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// The model that answered, behind the alias.
+    pub model: Option<String>,
+    /// Tokens in, over all calls.
+    pub prompt_tokens: u64,
+    /// Tokens out.
+    pub completion_tokens: u64,
+    /// Time with mana-llm; `None` where it was not called.
+    pub latency: Option<Duration>,
+}
+
+/// The end of a run.
+#[derive(Debug, Clone)]
+pub struct RunEnd {
+    /// How.
+    pub outcome: RunOutcome,
+    /// Why, where that is not plain; no text of the mission or the model.
+    pub reason: Option<String>,
+    /// What it wrote.
+    pub iteration_id: Option<String>,
+    /// What it cost.
+    pub spent: Spent,
+}
+
+impl RunEnd {
+    /// Without an iteration.
+    pub fn of(outcome: RunOutcome, reason: Option<String>, spent: &Spent) -> Self {
+        Self { outcome, reason, iteration_id: None, spent: spent.clone() }
+    }
+}
+
+/// What a failure means for the next attempt. Part of every error of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// May pass by itself: mana-llm is slow, away or broken.
+    Transient,
+    /// This mission's own: no usable plan came of it, or what came could not be stored.
+    Unusable,
+    /// mana-llm asks for patience.
+    RateLimited {
+        /// For so long.
+        retry_after: Duration,
+    },
+    /// mana-llm refuses us as we are configured: an operator has to act.
+    Misconfigured,
+    /// Nobody's: the database was away, the process was stopped, the circuit was open.
+    Blameless,
+    /// Only a new row of the mission helps.
+    Hopeless,
+}

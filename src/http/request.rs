@@ -1,0 +1,100 @@
+//! A request of HTTP as it is told: its id, its span, one line at its end.
+
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::{Instrument as _, Span};
+
+use crate::telemetry::{context, ms};
+
+const ID_HEADER: &str = "x-request-id";
+/// In bytes.
+const LONGEST_ID: usize = 128;
+
+/// The outermost layer of the routes. The caller's `x-request-id`, or one of ours, is in the lines of this
+/// request and in the answer.
+pub async fn around_request(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = request_id(request.headers());
+    let internal = is_internal(request.uri().path());
+    let span = span(&request, &id);
+    // A stranger should not write into anybody's trace.
+    if internal && request.extensions().get::<Trusted>().is_some() {
+        context::adopt(&span, request.headers());
+    }
+    let mut response = next.run(request).instrument(span.clone()).await;
+    span.in_scope(|| tell(internal, response.status(), began.elapsed()));
+    response.headers_mut().insert(ID_HEADER, id);
+    response
+}
+
+/// Marks a request that came with the service key.
+#[derive(Debug, Clone, Copy)]
+pub struct Trusted;
+
+/// Does the path ask for the service key? Known before routing, so that an unknown one tells a stranger
+/// nothing either.
+pub fn is_internal(path: &str) -> bool {
+    path.split('/').nth(1) == Some("internal")
+}
+
+/// A client may make methods up.
+pub fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// The route, never the path: that is whatever a stranger writes.
+fn span(request: &Request, id: &HeaderValue) -> Span {
+    let method = known(request.method());
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+    tracing::info_span!(
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        method,
+        route,
+        request_id = id.to_str().unwrap_or_default(),
+        status = tracing::field::Empty,
+        otel.status_code = tracing::field::Empty,
+    )
+}
+
+/// What operators asked for is worth a line; probes and strangers would fill the log.
+fn tell(internal: bool, status: StatusCode, elapsed: Duration) {
+    let span = Span::current();
+    let elapsed_ms = ms(elapsed);
+    span.record("status", status.as_u16());
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+    if internal && status != StatusCode::UNAUTHORIZED {
+        tracing::info!(elapsed_ms, "answered");
+    } else {
+        tracing::debug!(elapsed_ms, "answered");
+    }
+}
+
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let sane = |id: &&HeaderValue| {
+        (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    headers.get(ID_HEADER).filter(sane).cloned().unwrap_or_else(new_id)
+}
+
+fn new_id() -> HeaderValue {
+    #[expect(clippy::disallowed_methods, reason = "a request begins here")]
+    let id = uuid::Uuid::new_v4().to_string();
+    HeaderValue::from_str(&id).expect("hexadecimal digits and dashes are visible ASCII")
+}

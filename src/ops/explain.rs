@@ -1,0 +1,163 @@
+//! The answer to "why is it not due?", from the log and the schedule.
+
+use std::collections::BTreeMap;
+
+use jiff::{Timestamp, tz::TimeZone};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::domain::change::{Clocks, Fields};
+use crate::domain::fold::Record;
+use crate::domain::mission::{Mission, Standing, Unreadable};
+use crate::store::log::read::{FoldedMission, fold_missions};
+use crate::store::operations::{Scheduled, breaker, paused_since, scheduled};
+use crate::store::runs::{self, Run, RunFilter};
+use crate::store::{DbTime, Store, StoreError, TRANSACTION, UserTx, within};
+
+/// Of one mission this many of its latest runs are shown.
+const LATEST_RUNS: u32 = 10;
+
+/// Where a mission stands. None of its text.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MissionStatus {
+    /// Its `record_id`.
+    pub mission_id: String,
+    /// Would a tick plan it now?
+    pub due: bool,
+    /// Why, or why not.
+    pub reason: String,
+    /// What the schedule has of it; null where it has no slot, or has not been seen yet.
+    pub schedule: Option<Scheduled>,
+    /// Its latest attempts, newest first; absent where all of a user's missions are listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub runs: Option<Vec<Run>>,
+}
+
+/// The same with what the user wrote.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inspected {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub status: MissionStatus,
+    /// Its fields; null where it is hard-deleted or cannot be read.
+    pub record: Option<Fields>,
+    /// Their clocks.
+    pub field_timestamps: Clocks,
+}
+
+/// All missions of the user, or the one named, with its latest runs.
+pub async fn inspect(
+    store: &Store,
+    user_id: &str,
+    mission_id: Option<&str>,
+) -> Result<Vec<Inspected>, StoreError> {
+    let mut missions = within(TRANSACTION, read(store, user_id, mission_id)).await?;
+    if let (Some(mission_id), Some(mission)) = (mission_id, missions.first_mut()) {
+        let filter = RunFilter {
+            user_id: Some(user_id.to_owned()),
+            mission_id: Some(mission_id.to_owned()),
+            ..RunFilter::default()
+        };
+        mission.status.runs = Some(runs::list(store, &filter, LATEST_RUNS).await?);
+    }
+    Ok(missions)
+}
+
+async fn read(store: &Store, user_id: &str, mission_id: Option<&str>) -> Result<Vec<Inspected>, StoreError> {
+    let mut tx = UserTx::begin(store, user_id).await?;
+    let now = tx.began_at();
+    let missions = fold_missions(&mut tx, mission_id).await?;
+    let held = Held { paused: paused_since(&mut tx).await?, breaker: breaker(&mut tx).await? };
+    let schedule = scheduled(&mut tx, mission_id).await?;
+    tx.commit().await?;
+    let mut schedule: BTreeMap<String, Scheduled> =
+        schedule.into_iter().map(|row| (row.mission_id.clone(), row)).collect();
+    let inspected = |(id, mission): (String, FoldedMission)| {
+        let row = schedule.remove(&id);
+        inspected(id, mission, row, &held, now)
+    };
+    Ok(missions.into_iter().map(inspected).collect())
+}
+
+/// What keeps all missions of all users.
+struct Held {
+    paused: Option<DbTime>,
+    breaker: Option<String>,
+}
+
+fn inspected(
+    mission_id: String,
+    mission: FoldedMission,
+    schedule: Option<Scheduled>,
+    held: &Held,
+    now: Timestamp,
+) -> Inspected {
+    let (verdict, record) = match mission.record {
+        Err(error) => (Err(error.to_string()), None),
+        Ok(None) => (Err("hard-deleted".into()), None),
+        Ok(Some(record)) => (by_the_log(&mission_id, &record, now), Some(record)),
+    };
+    let verdict = match schedule.as_ref().and_then(|row| row.lease_until) {
+        Some(until) => Err(format!("being planned now, under a lease until {}", until.0)),
+        None => verdict.and_then(|due| by_the_schedule(due, schedule.as_ref(), held, now)),
+    };
+    let (due, reason) = match verdict {
+        Ok(reason) => (true, reason),
+        Err(reason) => (false, reason),
+    };
+    let (record, field_timestamps) =
+        record.map_or((None, Clocks::new()), |record| (Some(record.fields), record.clocks));
+    let status = MissionStatus { mission_id, due, reason, schedule, runs: None };
+    Inspected { status, record, field_timestamps }
+}
+
+/// `Ok` if it is due, with the reason either way.
+fn by_the_log(id: &str, record: &Record, now: Timestamp) -> Result<String, String> {
+    let unreadable = |error: Unreadable| format!("cannot be planned: {error}");
+    let slot = match Standing::of(record).map_err(unreadable)? {
+        Standing::Off(reason) => return Err(reason),
+        Standing::Unscheduled => return Err("it has no nextRunAt".into()),
+        Standing::Scheduled(slot) if slot > now => return Err(format!("not before {slot}")),
+        Standing::Scheduled(slot) => slot,
+    };
+    let mission = Mission::read(id, record).map_err(unreadable)?;
+    mission.write_timestamp(now).map_err(unreadable)?;
+    mission.next_run(now, &TimeZone::UTC).map_err(unreadable)?;
+    mission.waits(now).map_or(Ok(format!("due since {slot}")), |waiting| Err(waiting.to_string()))
+}
+
+/// What keeps a due mission from the next tick.
+fn by_the_schedule(
+    due: String,
+    schedule: Option<&Scheduled>,
+    held: &Held,
+    now: Timestamp,
+) -> Result<String, String> {
+    if let Some(since) = held.paused {
+        return Err(format!("{due}, but the runner is paused since {}", since.0));
+    }
+    let Some(row) = schedule else { return Ok(format!("{due}; the next tick will see it")) };
+    let waits = row.waits.as_deref().unwrap_or("no reason is known");
+    if row.quarantined {
+        return Err(format!(
+            "{due}, but set aside until a device writes it or an operator releases it: {waits}"
+        ));
+    }
+    if row.until_new_row {
+        return Err(format!("{due}, but waits until a device writes it: {waits}"));
+    }
+    match row.not_before {
+        Some(until) if until.0 > now => {
+            let attempts = row.attempts;
+            Err(format!("{due}, tried {attempts} time(s), next not before {}: {waits}", until.0))
+        }
+        _ => match (&held.breaker, &row.waits) {
+            (Some(why), _) => Err(format!("{due}, but mana-llm is not called: {why}")),
+            (None, Some(last)) => Ok(format!("{due}; the last attempt: {last}")),
+            (None, None) => Ok(due),
+        },
+    }
+}

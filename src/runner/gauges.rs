@@ -1,0 +1,52 @@
+//! What a tick leaves behind for `/metrics`, and what is looked up when somebody asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Runner;
+use crate::domain::run::RunOutcome;
+use crate::metrics::Metrics;
+use crate::store::schedule::claim::ClaimedMission;
+use crate::store::schedule::queries::gauges;
+use crate::store::schedule::refresh::Refreshed;
+
+impl Runner {
+    /// What is counted in this process.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.worker.metrics
+    }
+
+    /// All series as Prometheus text. Asks no database.
+    pub fn exposition(&self) -> prometheus::Result<String> {
+        self.metrics().breaker(self.worker.gate.state());
+        self.metrics().pool(self.worker.store.pool_use());
+        self.metrics().text()
+    }
+
+    pub(super) fn count_refresh(&self, refreshed: &Refreshed, took: Duration) {
+        let metrics = self.metrics();
+        if !refreshed.elsewhere {
+            metrics.refresh_duration_seconds.observe(took.as_secs_f64());
+        }
+        metrics.refresh_rows_total.inc_by(refreshed.rows);
+        metrics.mission_errors_total.inc_by(refreshed.unreadable.len() as u64);
+        if refreshed.whole {
+            metrics.schedule_mended_total.inc_by(refreshed.changed);
+        }
+    }
+
+    pub(super) fn count_claim(&self, claimed: &[ClaimedMission]) {
+        let lost = claimed.iter().filter(|claimed| claimed.found_lost).count();
+        self.metrics().missions_claimed_total.inc_by(claimed.len() as u64);
+        self.metrics().attempts_total.with_label_values(&[RunOutcome::Lost.as_str()]).inc_by(lost as u64);
+    }
+
+    /// The end of a tick, where it was not broken off: else the gauges stay as they were, and another wait
+    /// for the same database is saved.
+    pub(super) async fn sample(&self) {
+        match gauges(&self.worker.store).await {
+            Ok(gauges) => self.metrics().schedule(&gauges),
+            Err(error) => tracing::debug!(%error, "schedule not counted"),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Every statement on `sync_changes`.
+
+pub mod append;
+pub mod read;

@@ -1,0 +1,116 @@
+//! A user's rows of the log, folded into missions.
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt as _;
+use jiff_sqlx::Timestamp as SqlTime;
+use serde_json::value::RawValue;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::domain::change::{APP_ID, ChangeRow, Clocks, Fields, Op, SCHEMA_VERSION, TABLE_NAME};
+use crate::domain::fold::{Fold, Record};
+use crate::store::{StoreError, UserTx};
+
+/// A mission as its log tells it.
+#[derive(Debug)]
+pub struct FoldedMission {
+    /// `None` where it is hard-deleted, or was never there; `Err` where a row cannot be read.
+    pub record: Result<Option<Record>, StoreError>,
+    /// How many rows there are.
+    pub change_count: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct RowFromLog {
+    id: Uuid,
+    record_id: String,
+    op: String,
+    created_at: SqlTime,
+    schema_version: i32,
+    data: Option<Json<Box<RawValue>>>,
+    field_timestamps: Option<Json<Box<RawValue>>>,
+}
+
+/// Folds one mission of the transaction's user.
+pub async fn fold_mission(tx: &mut UserTx, mission_id: &str) -> Result<FoldedMission, StoreError> {
+    let folded = fold_missions(tx, Some(mission_id)).await?;
+    let empty = FoldedMission { record: Ok(None), change_count: 0 };
+    Ok(folded.into_values().next().unwrap_or(empty))
+}
+
+/// Folds all missions of the transaction's user, or the one named. Rows are folded as they
+/// arrive: only one of them is held at a time.
+#[tracing::instrument(level = "debug", skip_all)]
+pub async fn fold_missions(
+    tx: &mut UserTx,
+    mission_id: Option<&str>,
+) -> Result<BTreeMap<String, FoldedMission>, StoreError> {
+    let user_id = tx.user_id().to_owned();
+    let mut rows = sqlx::query_as::<_, RowFromLog>(
+        "SELECT id, record_id, op, created_at, schema_version, data, field_timestamps FROM sync_changes
+         WHERE user_id = $1 AND app_id = $2 AND table_name = $3 AND ($4::text IS NULL OR record_id = $4)
+         ORDER BY record_id, created_at, id",
+    )
+    .bind(user_id)
+    .bind(APP_ID)
+    .bind(TABLE_NAME)
+    .bind(mission_id)
+    .fetch(&mut **tx);
+    let mut missions: BTreeMap<String, (Result<Fold, StoreError>, i64)> = BTreeMap::new();
+    while let Some(row) = rows.try_next().await? {
+        let (fold, count) = missions.entry(row.record_id.clone()).or_insert((Ok(Fold::default()), 0));
+        *count += 1;
+        apply(fold, row.read());
+    }
+    let folded = |(fold, change_count): (Result<Fold, _>, _)| FoldedMission {
+        record: fold.map(Fold::finish),
+        change_count,
+    };
+    Ok(missions.into_iter().map(|(id, mission)| (id, folded(mission))).collect())
+}
+
+/// One row that cannot be read spoils its mission: what it changed, we would overwrite.
+pub(in crate::store) fn apply(fold: &mut Result<Fold, StoreError>, row: Result<ChangeRow, StoreError>) {
+    match (fold.as_mut(), row) {
+        (Ok(fold), Ok(row)) => fold.apply(row),
+        (Ok(_), Err(error)) => *fold = Err(error),
+        (Err(_), _) => {}
+    }
+}
+
+impl RowFromLog {
+    fn read(self) -> Result<ChangeRow, StoreError> {
+        let data = self.data.map(|Json(raw)| object(&raw)).unwrap_or_default();
+        let times = self.field_timestamps.map(|Json(raw)| object(&raw)).unwrap_or_default();
+        change_row(self.id, self.created_at, &self.op, self.schema_version, data, times)
+    }
+}
+
+/// What both ways to read a row share: the version check, and that only strings are timestamps.
+pub(in crate::store) fn change_row(
+    id: Uuid,
+    created_at: SqlTime,
+    op: &str,
+    version: i32,
+    data: Fields,
+    times: Fields,
+) -> Result<ChangeRow, StoreError> {
+    if version > SCHEMA_VERSION {
+        return Err(StoreError::NewerSchema { id, version });
+    }
+    let op = match op {
+        "insert" => Op::Insert,
+        "delete" => Op::Delete,
+        // The table's CHECK allows no fourth.
+        _ => Op::Update,
+    };
+    let clock = |(field, raw): (String, Box<RawValue>)| Some((field, serde_json::from_str(raw.get()).ok()?));
+    let field_timestamps: Clocks = times.into_iter().filter_map(clock).collect();
+    Ok(ChangeRow { id, created_at: created_at.to_jiff(), op, data, field_timestamps })
+}
+
+/// A device takes nothing from `data` that is no object, and neither do we.
+fn object(raw: &RawValue) -> Fields {
+    serde_json::from_str(raw.get()).unwrap_or_default()
+}

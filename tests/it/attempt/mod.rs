@@ -1,0 +1,6 @@
+//! One claimed mission: every way it can end, and the ledger that tells it.
+
+pub mod bad_rows;
+pub mod ledger;
+pub mod races;
+pub mod retry;

@@ -1,0 +1,157 @@
+//! When a slot is tried again, and when mana-llm is worth a call: pure, so every case is cheap.
+
+use std::time::{Duration, Instant};
+
+use mana_ai::attempt::retry::{Next, REST, RetryPolicy, Tried};
+use mana_ai::domain::run::Disposition;
+use mana_ai::llm::breaker::{Admission, Breaker, BreakerSettings, CallEnd, Why};
+use mana_ai::llm::client::clamp_retry_after;
+use proptest::prelude::*;
+
+const POLICY: RetryPolicy =
+    RetryPolicy { max_attempts: 5, shortest: Duration::from_secs(30), longest: Duration::from_mins(30) };
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn tried(attempt: u32, luck: f64) -> Tried {
+    Tried { attempt, failed_slots: 0, refusals: 0, luck }
+}
+
+#[test]
+fn each_disposition_has_its_next_attempt() {
+    use Disposition::{Blameless, Hopeless, Misconfigured, RateLimited, Transient, Unusable};
+    let limited = RateLimited { retry_after: secs(17) };
+    for (disposition, attempt, failed_slots, expected) in [
+        (Transient, 5, 0, Next::GiveUp),
+        (Unusable, 5, 0, Next::GiveUp),
+        (Transient, 6, 9, Next::GiveUp),
+        (Transient, 1, 5, Next::Again(REST)),
+        (Unusable, 4, 7, Next::Again(REST)),
+        // Not charged, and behind the others next time.
+        (limited, 99, 9, Next::Again(secs(17 + 45))),
+        (Misconfigured, 99, 9, Next::Again(secs(45))),
+        (Blameless, 99, 9, Next::Again(Duration::ZERO)),
+        (Hopeless, 1, 0, Next::OnNewRow),
+    ] {
+        let next = POLICY.next(disposition, Tried { failed_slots, ..tried(attempt, 0.5) });
+        assert_eq!(next, expected, "{disposition:?} {attempt} {failed_slots}");
+    }
+}
+
+#[test]
+fn waits_grow_and_spread() {
+    let wait = |attempt, luck| match POLICY.next(Disposition::Transient, tried(attempt, luck)) {
+        Next::Again(wait) => wait,
+        other => panic!("{other:?}"),
+    };
+    for (attempt, longest) in [(1, 60), (2, 120), (3, 240), (4, 480)] {
+        assert_eq!((wait(attempt, 0.0), wait(attempt, 1.0)), (secs(30), secs(longest)), "attempt {attempt}");
+    }
+    let patient = RetryPolicy { max_attempts: 100, ..POLICY };
+    assert_eq!(
+        patient.next(Disposition::Unusable, tried(99, 1.0)),
+        Next::Again(secs(1800)),
+        "no longer than that"
+    );
+}
+
+#[test]
+fn retry_after_is_believed_within_reason() {
+    for (asked, waited) in
+        [(None, 30), (Some(secs(0)), 5), (Some(secs(17)), 17), (Some(secs(u64::MAX)), 3600)]
+    {
+        assert_eq!(clamp_retry_after(asked), secs(waited), "{asked:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_wait_is_out_of_bounds(attempt in 0_u32..10_000, luck in any::<f64>(), shortest in 0_u64..10_000, more in 0_u64..10_000) {
+        let policy = RetryPolicy { max_attempts: u32::MAX, shortest: secs(shortest), longest: secs(shortest + more) };
+        let Next::Again(wait) = policy.next(Disposition::Transient, tried(attempt, luck)) else { panic!() };
+        prop_assert!((secs(shortest)..=secs(shortest + more)).contains(&wait), "{wait:?}");
+    }
+}
+
+fn breaker() -> Breaker {
+    Breaker::new(BreakerSettings { failures: 5, pause: secs(30) })
+}
+
+fn failed() -> CallEnd {
+    CallEnd::of(Disposition::Transient, "timeout".into())
+}
+
+fn call(breaker: &mut Breaker, end: CallEnd, now: Instant) {
+    let probe = breaker.begin(now).unwrap();
+    breaker.end(probe, end, now);
+}
+
+#[test]
+fn five_failures_in_a_row_open_it_and_one_success_closes_it() {
+    let (mut breaker, start) = (breaker(), Instant::now());
+    for _ in 0..4 {
+        call(&mut breaker, failed(), start);
+    }
+    call(&mut breaker, CallEnd::Answered, start);
+    for _ in 0..4 {
+        call(&mut breaker, failed(), start);
+    }
+    assert_eq!(breaker.admission(start), Admission::Free, "not five in a row");
+    call(&mut breaker, failed(), start);
+    let why = Why::Failing("timeout".into());
+    assert_eq!(breaker.admission(start), Admission::Closed { why: why.clone(), wait: secs(30) });
+    assert_eq!(breaker.begin(start), Err(why.clone()));
+
+    let later = start + secs(30);
+    assert_eq!(breaker.admission(later), Admission::Probe);
+    assert_eq!(breaker.begin(later), Ok(true));
+    assert!(breaker.begin(later).is_err(), "one probe at a time");
+    breaker.end(true, failed(), later);
+    assert_eq!(breaker.admission(later), Admission::Closed { why, wait: secs(30) }, "it failed: again");
+
+    let last = later + secs(30);
+    assert_eq!(breaker.begin(last), Ok(true));
+    breaker.end(true, CallEnd::Dropped, last);
+    assert_eq!(breaker.admission(last), Admission::Probe, "a probe that nobody waited for is no answer");
+    call(&mut breaker, CallEnd::Answered, last);
+    assert_eq!(breaker.admission(last), Admission::Free);
+}
+
+/// If it is the mission's own text that is refused, the others come first, more and more.
+#[test]
+fn what_is_refused_again_waits_longer() {
+    for (refusals, longest) in [(0, 60), (1, 120), (2, 240), (9, 1800)] {
+        let next = POLICY.next(Disposition::Misconfigured, Tried { refusals, ..tried(1, 1.0) });
+        assert_eq!(next, Next::Again(secs(longest)), "{refusals}");
+    }
+}
+
+/// Sixty-four calls time out together: that is one opening, not one for each.
+#[test]
+fn those_who_began_before_it_opened_change_nothing() {
+    let (mut breaker, start) = (breaker(), Instant::now());
+    let probes: Vec<bool> = (0..64).map(|_| breaker.begin(start).unwrap()).collect();
+    for (second, probe) in probes.into_iter().enumerate() {
+        breaker.end(probe, failed(), start + secs(second as u64 / 5));
+    }
+    assert_eq!(breaker.admission(start + secs(30)), Admission::Probe);
+}
+
+#[test]
+fn a_rate_limit_and_a_wrong_key_hold_it() {
+    let (mut breaker, start) = (breaker(), Instant::now());
+    let limited = Disposition::RateLimited { retry_after: secs(90) };
+    call(&mut breaker, CallEnd::of(limited, "limit".into()), start);
+    assert_eq!(breaker.admission(start), Admission::Closed { why: Why::RateLimited, wait: secs(90) });
+    call(&mut breaker, CallEnd::Answered, start + secs(90));
+    assert_eq!(breaker.why(), None);
+    call(&mut breaker, CallEnd::of(Disposition::Misconfigured, "401".into()), start);
+    assert!(breaker.begin(start + secs(3600)).is_err(), "not again in this tick");
+    breaker.retry_configuration(start);
+    assert_eq!(breaker.admission(start), Admission::Probe, "the next one may try whether it is mended");
+    assert_eq!(breaker.why(), Some(&Why::Misconfigured("401".into())), "and it is known until then");
+    call(&mut breaker, CallEnd::of(Disposition::Unusable, "400".into()), start);
+    assert_eq!(breaker.why(), None, "it refused one call, so it takes others");
+}

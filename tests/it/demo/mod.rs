@@ -1,0 +1,3 @@
+//! The simulated device accepts what the service writes.
+
+pub mod device;

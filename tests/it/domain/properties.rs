@@ -1,0 +1,138 @@
+//! What holds for any input.
+
+use jiff::Timestamp;
+use mana_ai::domain::change::ChangeRow;
+use mana_ai::domain::fold::{Record, fold};
+use mana_ai::domain::mission::Mission;
+use mana_ai::domain::time;
+use mana_ai::planner::plan::Plan;
+use mana_ai::planner::prompt::messages;
+use mana_ai::planner::tools::TOOLS;
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::domain::vectors::{sequences, values};
+use crate::support::mission;
+
+fn as_text(record: Option<Record>) -> String {
+    record.map_or_else(|| "none".into(), |record| format!("{:?} {:?}", values(&record), record.clocks))
+}
+
+/// A device's sequence, some of its rows in one transaction, arriving in any order.
+fn shuffled() -> impl Strategy<Value = (Vec<ChangeRow>, Vec<ChangeRow>)> {
+    let sequences = sequences();
+    (0..sequences.len(), any::<bool>())
+        .prop_map(move |(index, together)| {
+            let mut rows = sequences[index].clone();
+            if together {
+                let at = rows[0].created_at;
+                rows.iter_mut().for_each(|row| row.created_at = at);
+            }
+            rows
+        })
+        .prop_flat_map(|rows| (Just(rows.clone()), Just(rows).prop_shuffle()))
+}
+
+proptest! {
+    #[test]
+    fn order_of_arrival_does_not_matter((rows, shuffled) in shuffled()) {
+        prop_assert_eq!(as_text(fold(rows)), as_text(fold(shuffled)));
+    }
+
+    #[test]
+    fn repeated_rows_do_not_matter((rows, shuffled) in shuffled()) {
+        let twice = rows.iter().chain(&shuffled).cloned().collect();
+        prop_assert_eq!(as_text(fold(rows)), as_text(fold(twice)));
+    }
+
+    #[test]
+    fn our_timestamp_passes_every_clock(
+        now in 0_i64..4_000_000_000_000,
+        clocks in prop::collection::vec(0_i64..250_000_000_000_000, 0..4),
+    ) {
+        let now = Timestamp::from_millisecond(now).unwrap();
+        let clocks: Vec<String> = clocks.into_iter().map(|ms| time::iso(Timestamp::from_millisecond(ms).unwrap())).collect();
+        let clocks: Vec<&str> = clocks.iter().map(String::as_str).collect();
+        let ours = time::after(now, &clocks).unwrap();
+        prop_assert!(clocks.iter().all(|clock| ours.as_str() > *clock) && ours >= time::iso(now));
+    }
+
+    #[test]
+    fn any_text_is_a_plan_or_an_error(text in "(```json)?[\\[\\]{}\":,a-z0-9\\\\ \\n`]{0,200}(```)?") {
+        let _ = Plan::read(&text, &TOOLS);
+    }
+
+    #[test]
+    fn no_text_of_the_user_leaves_its_fence(text in "(</daten>|<daten: ziel>|\\[angenommen\\]|[a-z<>/:\n ]){0,60}") {
+        let step = json!({
+            "summary": text, "status": text,
+            "intent": { "kind": "toolCall", "toolName": text, "params": { text.clone(): text } },
+        });
+        let iteration = json!({
+            "startedAt": text, "overallStatus": text, "summary": text, "userFeedback": format!("x{text}"), "plan": [step],
+        });
+        let prompt = prompt_for(json!({
+            "objective": text, "title": text, "conceptMarkdown": text,
+            "inputs": [{ "module": text, "table": text, "id": text }], "iterations": [iteration],
+        }));
+        // Title, concept, objective, one input, feedback, one iteration.
+        prop_assert_eq!(prompt.matches("</daten>").count(), 6);
+        prop_assert_eq!(prompt.matches("<daten: ").count(), 6);
+        let (_, told) = prompt.split_once("\nStand: ").unwrap();
+        prop_assert_eq!(told.lines().filter(|line| line.starts_with("- [")).count(), 1, "one step is one line");
+    }
+}
+
+fn prompt_for(fields: serde_json::Value) -> String {
+    let at: Timestamp = "2026-04-14T10:00:00Z".parse().unwrap();
+    let data = crate::support::with(mission(at), fields);
+    let fields =
+        serde_json::from_value::<std::collections::BTreeMap<String, serde_json::Value>>(data).unwrap();
+    let fields =
+        fields.into_iter().map(|(field, value)| (field, serde_json::value::to_raw_value(&value).unwrap()));
+    let record = Record { fields: fields.collect(), clocks: Default::default() };
+    let mission = Mission::read("m", &record).unwrap();
+    messages(&mission, &TOOLS, at, &jiff::tz::TimeZone::UTC).0.remove(1).content
+}
+
+#[test]
+fn texts_without_measure_are_cut() {
+    let prompt = prompt_for(json!({ "conceptMarkdown": "ä".repeat(5_000_000) }));
+    assert!(prompt.chars().count() < 25_000 && prompt.contains("[hier gekürzt]"));
+    let inputs = vec![json!({ "module": "notes", "table": "notes", "id": "x".repeat(100) }); 50_000];
+    let prompt = prompt_for(json!({ "inputs": inputs }));
+    assert!(prompt.chars().count() < 15_000 && prompt.contains("Und 49950 weitere"));
+}
+
+/// However long the steps are: what the user said of them is told.
+#[test]
+fn feedback_is_never_cut_off() {
+    let params = json!({ "title": "x".repeat(50_000) });
+    let step = json!({ "summary": "s", "intent": { "kind": "toolCall", "toolName": "create_task", "params": params } });
+    let iteration = json!({ "userFeedback": "Lieber Romane", "plan": vec![step; 30] });
+    let prompt = prompt_for(json!({ "iterations": [iteration] }));
+    assert!(prompt.contains("Lieber Romane") && prompt.chars().count() < 45_000);
+}
+
+#[test]
+fn the_prompt_tells_of_rejections_and_feedback() {
+    let iterations: Vec<_> = (1..=4)
+        .map(|n| {
+            json!({
+                "id": format!("i{n}"), "startedAt": "2026-04-10T10:00:00.000Z", "overallStatus": "rejected",
+                "summary": format!("Durchgang {n}"), "userFeedback": format!("Rückmeldung {n}"),
+                "plan": [{
+                    "id": "s", "summary": "Unkraut jäten", "status": "rejected",
+                    "intent": { "kind": "toolCall", "toolName": "create_task", "params": { "title": "Jäten" } },
+                }],
+            })
+        })
+        .collect();
+    let prompt = prompt_for(json!({ "iterations": iterations }));
+    assert!(!prompt.contains("Rückmeldung 1"), "only the last three");
+    for expected in
+        ["Rückmeldung 2", "Rückmeldung 4", "[abgelehnt] Unkraut jäten → create_task {\"title\":\"Jäten\"}"]
+    {
+        assert!(prompt.contains(expected), "{expected} is not in {prompt}");
+    }
+}

@@ -1,0 +1,3 @@
+//! The client of mana-llm against a stand-in on a socket.
+
+pub mod client;

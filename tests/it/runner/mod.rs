@@ -1,0 +1,3 @@
+//! Ticks, from rows in the log to rows in the log.
+
+pub mod pipeline;
