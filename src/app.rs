@@ -15,7 +15,7 @@ use crate::http::server;
 use crate::http::{AppState, router};
 use crate::llm::breaker::BreakerSettings;
 use crate::llm::client::LlmClient;
-use crate::llm::service::Gate;
+use crate::llm::service::LlmService;
 use crate::metrics::Metrics;
 use crate::runner::{Runner, RunnerSettings};
 use crate::store::{Store, StoreError, access};
@@ -60,7 +60,7 @@ pub fn runner(config: &Config, stop: CancellationToken) -> Result<(Store, Arc<Ru
     let metrics = Arc::new(Metrics::new());
     let worker = Worker {
         store: store.clone(),
-        gate: Arc::new(Gate::new(llm, breaker, Arc::clone(&metrics))),
+        llm: Arc::new(LlmService::new(llm, breaker, Arc::clone(&metrics))),
         default_zone: config.time_zone.clone(),
         lease: config.lease,
         policy,
@@ -137,7 +137,7 @@ pub async fn serve(
         tick_enabled: config.tick_enabled,
         ticks: tasks.clone(),
     };
-    runner.pulse().watch(|silent| {
+    runner.heartbeat().watch(|silent| {
         // What blocks the loop may be the log itself: nobody waits for it here.
         let line =
             move || tracing::error!(silent_s = silent.as_secs(), "the tick loop is dead, the process ends");

@@ -154,7 +154,7 @@ pub async fn backlog(server: &Server) -> Row {
         )
         .await
         .unwrap();
-    let due_at = mana_ai::store::open_if_writable(&db.store).await.unwrap().now;
+    let due_at = mana_ai::store::preflight(&db.store).await.unwrap().now;
     let limits = ClaimLimits { missions: 64, per_user: 2, lease: Duration::from_secs(120), suspect: true };
     let ours = median_ms(20, || async {
         assert_eq!(claim(&db.store, uuid::Uuid::nil(), due_at, limits).await.unwrap().len(), 64);

@@ -2,16 +2,16 @@
 
 use jiff::Timestamp;
 
-use super::recheck::{Finding, examine, visible};
-use super::write_retry::Patience;
+use super::recheck::{Finding, recheck, visible};
+use super::write_retry::WriteRetry;
 use super::{AttemptError, Report, Worker};
 use crate::attempt::retry::rest_after;
 use crate::domain::change::NewChange;
 use crate::domain::iteration::{Iteration, iteration_id};
 use crate::domain::mission::{Mission, Standing};
-use crate::domain::run::{RunEnd, RunOutcome, Spent};
+use crate::domain::run::{RunEnd, RunOutcome, Usage};
 use crate::planner::plan::Plan;
-use crate::store::log::append::{Advance, is_last_word, settle, write_back};
+use crate::store::log::append::{Advance, is_last_word, reschedule, write_back};
 use crate::store::log::read::fold_mission;
 use crate::store::runs::finish;
 use crate::store::schedule::claim::{self, ClaimedMission};
@@ -31,18 +31,18 @@ impl Worker {
         &self,
         claimed: &ClaimedMission,
         ending: Ending<'_>,
-        spent: &Spent,
+        usage: &Usage,
     ) -> Result<Report, AttemptError> {
-        let mut patience = Patience::new(self.lease, &self.abandon);
+        let mut write_retry = WriteRetry::new(self.lease, &self.abandon);
         loop {
-            let again = patience.tries() > 0;
-            match self.write_once(claimed, ending, spent, again).await {
+            let again = write_retry.tries() > 0;
+            match self.write_once(claimed, ending, usage, again).await {
                 Ok(Some(report)) => return Ok(report),
                 Ok(None) => {
                     let planned = matches!(ending, Ending::Planned(_));
-                    return Ok(self.lease_lost(claimed, planned, spent).await);
+                    return Ok(self.lease_lost(claimed, planned, usage).await);
                 }
-                Err(error) => patience.after(error).await?,
+                Err(error) => write_retry.after(error).await?,
             }
         }
     }
@@ -54,7 +54,7 @@ impl Worker {
         &self,
         claimed: &ClaimedMission,
         ending: Ending<'_>,
-        spent: &Spent,
+        usage: &Usage,
         again: bool,
     ) -> Result<Option<Report>, AttemptError> {
         let id = iteration_id(&claimed.mission_id, claimed.slot.0);
@@ -72,10 +72,10 @@ impl Worker {
             tx.rollback().await?;
             return Ok(Some(ending.report()));
         }
-        let mission = match examine(record, claimed, now, &self.default_zone)? {
+        let mission = match recheck(record, claimed, now, &self.default_zone)? {
             Finding::Due(mission) => mission,
             finding => {
-                return Ok(Some(self.step_back(tx, claimed, finding, change_count, Some(spent)).await?));
+                return Ok(Some(self.skip_attempt(tx, claimed, finding, change_count, Some(usage)).await?));
             }
         };
         let next = match mission.standing {
@@ -92,7 +92,7 @@ impl Worker {
         let timestamp = mission.write_timestamp(now)?;
         let change =
             NewChange::append(&mission.iterations, &iteration, next, timestamp).map_err(StoreError::from)?;
-        let end = RunEnd { iteration_id: Some(iteration.id), ..ending.end(spent) };
+        let end = RunEnd { iteration_id: Some(iteration.id), ..ending.end(usage) };
         let commit = async {
             if !write_back(&mut tx, claimed, &change, advance, &end).await? {
                 tx.rollback().await?;
@@ -109,16 +109,16 @@ impl Worker {
     }
 
     /// Leaves a mission that is not to be planned now, and says why. `spent` where there was a plan.
-    pub(super) async fn step_back(
+    pub(super) async fn skip_attempt(
         &self,
         mut tx: UserTx,
         claimed: &ClaimedMission,
         finding: Finding,
         change_count: i64,
-        spent: Option<&Spent>,
+        usage: Option<&Usage>,
     ) -> Result<Report, StoreError> {
-        let outcome = if spent.is_some() { RunOutcome::Outdated } else { RunOutcome::Skipped };
-        let end = |reason| RunEnd::of(outcome, Some(reason), &spent.cloned().unwrap_or_default());
+        let outcome = if usage.is_some() { RunOutcome::Outdated } else { RunOutcome::Skipped };
+        let end = |reason| RunEnd::of(outcome, Some(reason), &usage.cloned().unwrap_or_default());
         let reason = match finding {
             Finding::Waits { retry, reason } => {
                 within(TRANSACTION, tx.rollback()).await?;
@@ -129,7 +129,7 @@ impl Worker {
                 let reason = "the mission changed, it is not due at this slot any more".to_owned();
                 let end = end(reason.clone());
                 let settled = async {
-                    settle(&mut tx, claimed, next, change_count, &end).await?;
+                    reschedule(&mut tx, claimed, next, change_count, &end).await?;
                     tx.commit().await
                 };
                 within(TRANSACTION, settled).await?;
@@ -141,9 +141,9 @@ impl Worker {
     }
 
     /// Another replica has the mission, or soon will: only the ledger is ours to write.
-    pub(super) async fn lease_lost(&self, claimed: &ClaimedMission, planned: bool, spent: &Spent) -> Report {
+    pub(super) async fn lease_lost(&self, claimed: &ClaimedMission, planned: bool, usage: &Usage) -> Report {
         let outcome = RunOutcome::LeaseLost;
-        if let Err(error) = finish(&self.store, claimed, &RunEnd::of(outcome, None, spent)).await {
+        if let Err(error) = finish(&self.store, claimed, &RunEnd::of(outcome, None, usage)).await {
             tracing::debug!(mission_id = claimed.mission_id, %error, "run not ended");
         }
         Report::of(outcome, planned, None)
@@ -183,12 +183,12 @@ impl Ending<'_> {
         }
     }
 
-    fn end(self, spent: &Spent) -> RunEnd {
+    fn end(self, usage: &Usage) -> RunEnd {
         let reason = match self {
             Self::Planned(_) => None,
             Self::Failed(error) => Some(error.to_string()),
         };
-        RunEnd::of(self.outcome(), reason, spent)
+        RunEnd::of(self.outcome(), reason, usage)
     }
 
     fn report(self) -> Report {

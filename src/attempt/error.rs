@@ -39,15 +39,15 @@ impl AttemptError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Store(error) => match error.blame() {
-                Blame::Database => Disposition::Blameless,
+                Blame::Database => Disposition::Uncharged,
                 Blame::Conflict => Disposition::Transient,
-                Blame::Mission | Blame::Refusal => Disposition::Unusable,
-                Blame::Row => Disposition::Hopeless,
+                Blame::Mission | Blame::Refusal => Disposition::MissionFault,
+                Blame::Row => Disposition::Permanent,
             },
-            Self::Unreadable(_) | Self::NeverReturned(_) => Disposition::Hopeless,
+            Self::Unreadable(_) | Self::NeverReturned(_) => Disposition::Permanent,
             Self::Call(CallError::Llm(error)) => error.disposition(),
-            Self::Call(CallError::Held(_)) | Self::Interrupted => Disposition::Blameless,
-            Self::Plan(_) => Disposition::Unusable,
+            Self::Call(CallError::CircuitOpen(_)) | Self::Interrupted => Disposition::Uncharged,
+            Self::Plan(_) => Disposition::MissionFault,
             Self::WriteBack(error) => error.disposition(),
         }
     }
@@ -57,15 +57,15 @@ impl AttemptError {
         match self {
             Self::WriteBack(error) => return error.outcome(),
             Self::Interrupted => return RunOutcome::Interrupted,
-            Self::Call(CallError::Held(_)) => return RunOutcome::Held,
+            Self::Call(CallError::CircuitOpen(_)) => return RunOutcome::Held,
             _ => {}
         }
         match self.disposition() {
-            Disposition::Transient | Disposition::Unusable => RunOutcome::Failed,
+            Disposition::Transient | Disposition::MissionFault => RunOutcome::Failed,
             Disposition::RateLimited { .. } => RunOutcome::RateLimited,
             Disposition::Misconfigured => RunOutcome::Misconfigured,
-            Disposition::Blameless => RunOutcome::Database,
-            Disposition::Hopeless => RunOutcome::Quarantined,
+            Disposition::Uncharged => RunOutcome::Database,
+            Disposition::Permanent => RunOutcome::Quarantined,
         }
     }
 
@@ -73,7 +73,7 @@ impl AttemptError {
     pub fn told_to_user(&self, attempts: u32, comes_again: bool, rests: bool) -> String {
         let what = match self {
             Self::Plan(_) => "Die KI hat keinen brauchbaren Plan geliefert.",
-            Self::Call(CallError::Llm(LlmError::Refused { .. })) => {
+            Self::Call(CallError::Llm(LlmError::PromptRefused { .. })) => {
                 "Der KI-Dienst hat die Anfrage zu dieser Mission nicht angenommen; vielleicht ist ihr Text zu lang."
             }
             Self::Call(_) => "Der KI-Dienst war nicht erreichbar oder hat nicht rechtzeitig geantwortet.",

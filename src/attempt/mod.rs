@@ -22,20 +22,20 @@ use uuid::Uuid;
 
 use commit::Ending;
 pub use error::AttemptError;
-use recheck::{Finding, examine, visible};
+use recheck::{Finding, recheck, visible};
 pub use report::Report;
 
 use crate::attempt::retry::RetryPolicy;
 use crate::domain::mission::Mission;
-use crate::domain::run::Spent;
-use crate::llm::service::Gate;
-use crate::metrics::{Held, Metrics};
+use crate::domain::run::Usage;
+use crate::llm::service::LlmService;
+use crate::metrics::{GaugeGuard, Metrics};
 use crate::planner::plan::Plan;
 use crate::planner::prompt::{self, Messages};
 use crate::planner::tools::TOOLS;
 use crate::store::log::read::fold_mission;
 use crate::store::schedule::claim::{self, ClaimedMission, SUSPECT_AFTER};
-use crate::store::{Store, StoreError, TRANSACTION, UserTx, open_if_writable, within};
+use crate::store::{Store, StoreError, TRANSACTION, UserTx, preflight, within};
 
 /// What an attempt works with.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ pub struct Worker {
     /// The database.
     pub store: Store,
     /// The model.
-    pub gate: Arc<Gate>,
+    pub llm: Arc<LlmService>,
     /// The zone of cadences whose user's zone nothing tells.
     pub default_zone: TimeZone,
     /// How long a lease lasts; it is renewed at a third of that.
@@ -63,24 +63,24 @@ impl Worker {
     #[tracing::instrument(name = "mission", skip_all, fields(mission_id = claimed.mission_id, user_id = claimed.user_id,
         slot = %claimed.slot.0, attempt = claimed.attempt.0, run_id = claimed.run_id, outcome, otel.status_code))]
     pub async fn attempt(&self, claimed: &ClaimedMission) -> Report {
-        let _in_flight = Held::by(&self.metrics.in_flight_missions);
-        let mut spent = Spent::default();
+        let _in_flight = GaugeGuard::by(&self.metrics.in_flight_missions);
+        let mut usage = Usage::default();
         // However few attempts there are, one of them is without suspect company.
         let attempt = if claimed.lost.0 >= self.policy.max_attempts.max(SUSPECT_AFTER + 1) {
             Err(AttemptError::NeverReturned(claimed.lost.0))
         } else {
-            self.plan(claimed, &mut spent).await
+            self.plan(claimed, &mut usage).await
         };
         let report = match attempt {
             Ok(report) => report,
-            Err(error) => self.fail(claimed, error, &spent).await,
+            Err(error) => self.fail(claimed, error, &usage).await,
         };
         report.record();
         report.count(&self.metrics);
         report
     }
 
-    async fn plan(&self, claimed: &ClaimedMission, spent: &mut Spent) -> Result<Report, AttemptError> {
+    async fn plan(&self, claimed: &ClaimedMission, usage: &mut Usage) -> Result<Report, AttemptError> {
         let mission = match self.read(claimed).await? {
             Ok(mission) => mission,
             Err(report) => return Ok(report),
@@ -91,26 +91,26 @@ impl Worker {
         let mut renewal =
             AbortOnDropHandle::new(tokio::spawn(self.clone().renew(claimed.clone()).in_current_span()));
         let plan = tokio::select! {
-            plan = self.ask(&messages, spent) => plan?,
+            plan = self.ask(&messages, usage) => plan?,
             () = self.abandon.cancelled() => return Err(AttemptError::Interrupted),
-            _ = &mut renewal => return Ok(self.lease_lost(claimed, false, spent).await),
+            _ = &mut renewal => return Ok(self.lease_lost(claimed, false, usage).await),
         };
-        let written = self.write(claimed, Ending::Planned(&plan), spent).await;
+        let written = self.write(claimed, Ending::Planned(&plan), usage).await;
         written.map_err(|error| AttemptError::WriteBack(Box::new(error)))
     }
 
     /// The plan, after one chance to repair an answer that is none.
-    async fn ask(&self, messages: &Messages, spent: &mut Spent) -> Result<Plan, AttemptError> {
-        let answer = self.gate.complete(messages, spent).await?.content;
+    async fn ask(&self, messages: &Messages, usage: &mut Usage) -> Result<Plan, AttemptError> {
+        let answer = self.llm.complete(messages, usage).await?.content;
         let fault = match Plan::read(&answer, &TOOLS) {
             Ok(plan) => return Ok(plan),
             Err(fault) => fault,
         };
         tracing::debug!(%fault, "no usable plan, asking for a repair");
         // The first call took its time: could the result of another one still be stored?
-        open_if_writable(&self.store).await?;
+        preflight(&self.store).await?;
         self.metrics.repairs_total.inc();
-        let answer = self.gate.complete(&prompt::repair(messages, &answer, &fault), spent).await?.content;
+        let answer = self.llm.complete(&prompt::repair(messages, &answer, &fault), usage).await?.content;
         Ok(Plan::read(&answer, &TOOLS)?)
     }
 
@@ -129,12 +129,12 @@ impl Worker {
             return Err(StoreError::ReadOnly.into());
         }
         let change_count = visible(folded.change_count)?;
-        match examine(folded.record?, claimed, tx.began_at(), &self.default_zone)? {
+        match recheck(folded.record?, claimed, tx.began_at(), &self.default_zone)? {
             Finding::Due(mission) => {
                 tx.leave();
                 Ok(Ok(*mission))
             }
-            finding => Ok(Err(self.step_back(tx, claimed, finding, change_count, None).await?)),
+            finding => Ok(Err(self.skip_attempt(tx, claimed, finding, change_count, None).await?)),
         }
     }
 

@@ -18,7 +18,7 @@ pub(super) enum Finding {
     Waits { retry: Retry, reason: String },
 }
 
-pub(super) fn examine(
+pub(super) fn recheck(
     record: Option<Record>,
     claimed: &ClaimedMission,
     now: Timestamp,

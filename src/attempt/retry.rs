@@ -41,7 +41,7 @@ pub struct Tried {
     /// Attempts before it that mana-llm refused without a charge, in a row.
     pub refusals: u32,
     /// From 0 to 1: the luck of this attempt, so that those who failed together do not return together.
-    pub luck: f64,
+    pub jitter: f64,
 }
 
 impl RetryPolicy {
@@ -50,22 +50,22 @@ impl RetryPolicy {
     /// What mana-llm refuses is not charged, but waits longer each time: if it is the mission's own text that
     /// is refused, others must come first, or it would be the one call of every tick for ever.
     pub fn next(&self, disposition: Disposition, tried: Tried) -> Next {
-        let refused = || self.backoff(tried.refusals.saturating_add(1), tried.luck);
+        let refused = || self.backoff(tried.refusals.saturating_add(1), tried.jitter);
         match disposition {
-            Disposition::Hopeless => Next::OnNewRow,
-            Disposition::Blameless => Next::Again(Duration::ZERO),
+            Disposition::Permanent => Next::OnNewRow,
+            Disposition::Uncharged => Next::Again(Duration::ZERO),
             Disposition::Misconfigured => Next::Again(refused()),
             Disposition::RateLimited { retry_after } => Next::Again(retry_after + refused()),
-            Disposition::Transient | Disposition::Unusable if tried.attempt >= self.max_attempts => {
+            Disposition::Transient | Disposition::MissionFault if tried.attempt >= self.max_attempts => {
                 Next::GiveUp
             }
-            Disposition::Transient | Disposition::Unusable
+            Disposition::Transient | Disposition::MissionFault
                 if tried.failed_slots >= FAILED_SLOTS_BEFORE_REST =>
             {
                 Next::Again(REST)
             }
-            Disposition::Transient | Disposition::Unusable => {
-                Next::Again(self.backoff(tried.attempt, tried.luck))
+            Disposition::Transient | Disposition::MissionFault => {
+                Next::Again(self.backoff(tried.attempt, tried.jitter))
             }
         }
     }

@@ -15,14 +15,14 @@ const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// Of one result.
-pub(super) struct Patience<'worker> {
+pub(super) struct WriteRetry<'worker> {
     until: Instant,
     abandon: &'worker CancellationToken,
     tries: u32,
     conflicts: u32,
 }
 
-impl<'worker> Patience<'worker> {
+impl<'worker> WriteRetry<'worker> {
     /// For as long as a lease lasts that nobody can renew. Whether it still holds is for the write itself to
     /// see.
     pub(super) fn new(lease: Duration, abandon: &'worker CancellationToken) -> Self {

@@ -54,7 +54,7 @@ pub async fn migrate() -> Result<ExitCode, Failure> {
         access::build_index(&store).await
     };
     match set_up.await {
-        Err(StoreError::MayNot { reason, sql }) => {
+        Err(StoreError::InsufficientPrivilege { reason, sql }) => {
             println!("{sql}");
             eprintln!(
                 "mana-ai: {reason}. Let a login that owns sync_changes and may create roles run the SQL above \

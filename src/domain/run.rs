@@ -57,7 +57,7 @@ impl RunOutcome {
 
 /// What an attempt cost.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Spent {
+pub struct Usage {
     /// The model that answered, behind the alias.
     pub model: Option<String>,
     /// Tokens in, over all calls.
@@ -66,6 +66,15 @@ pub struct Spent {
     pub completion_tokens: u64,
     /// Time with mana-llm; `None` where it was not called.
     pub latency: Option<Duration>,
+}
+
+/// Tokens of a call, 0 where not told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TokenUsage {
+    /// In.
+    pub prompt_tokens: u64,
+    /// Out.
+    pub completion_tokens: u64,
 }
 
 /// The end of a run.
@@ -78,13 +87,13 @@ pub struct RunEnd {
     /// What it wrote.
     pub iteration_id: Option<String>,
     /// What it cost.
-    pub spent: Spent,
+    pub usage: Usage,
 }
 
 impl RunEnd {
     /// Without an iteration.
-    pub fn of(outcome: RunOutcome, reason: Option<String>, spent: &Spent) -> Self {
-        Self { outcome, reason, iteration_id: None, spent: spent.clone() }
+    pub fn of(outcome: RunOutcome, reason: Option<String>, usage: &Usage) -> Self {
+        Self { outcome, reason, iteration_id: None, usage: usage.clone() }
     }
 }
 
@@ -94,7 +103,7 @@ pub enum Disposition {
     /// May pass by itself: mana-llm is slow, away or broken.
     Transient,
     /// This mission's own: no usable plan came of it, or what came could not be stored.
-    Unusable,
+    MissionFault,
     /// mana-llm asks for patience.
     RateLimited {
         /// For so long.
@@ -103,7 +112,7 @@ pub enum Disposition {
     /// mana-llm refuses us as we are configured: an operator has to act.
     Misconfigured,
     /// Nobody's: the database was away, the process was stopped, the circuit was open.
-    Blameless,
+    Uncharged,
     /// Only a new row of the mission helps.
-    Hopeless,
+    Permanent,
 }

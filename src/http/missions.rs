@@ -88,7 +88,9 @@ pub(super) async fn run(State(state): State<AppState>, path: MissionPath) -> Res
     match run.await {
         Ok(Ok(run)) => Ok(Json(run)),
         Ok(Err(NotRun::Store(error))) => Err(error.into()),
-        Ok(Err(error @ NotRun::Held(_))) => Err(ApiError(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+        Ok(Err(error @ NotRun::CircuitOpen(_))) => {
+            Err(ApiError(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+        }
         Ok(Err(error)) => {
             Err(ApiError(StatusCode::CONFLICT, format!("{error}. Where it stands: {}", status.reason)))
         }

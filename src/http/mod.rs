@@ -56,11 +56,11 @@ pub struct AppState {
     ),
     components(schemas(RunOutcome))
 )]
-struct Described;
+struct ApiDoc;
 
 /// Each route with its description, so that none goes without.
-fn described() -> (Router<AppState>, utoipa::openapi::OpenApi) {
-    let (routes, mut openapi) = OpenApiRouter::with_openapi(Described::openapi())
+fn documented_routes() -> (Router<AppState>, utoipa::openapi::OpenApi) {
+    let (routes, mut openapi) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(health::health))
         .routes(routes!(health::ready))
         .routes(routes!(runs::tick))
@@ -82,12 +82,12 @@ fn described() -> (Router<AppState>, utoipa::openapi::OpenApi) {
 
 /// The description of the routes, as `/internal/openapi.json` answers it.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    described().1
+    documented_routes().1
 }
 
 /// All routes.
 pub fn router(state: AppState) -> Router {
-    let (routes, openapi) = described();
+    let (routes, openapi) = documented_routes();
     metrics::start_at_zero(state.runner.metrics(), &openapi);
     let openapi = axum::Json(openapi);
     routes
@@ -97,13 +97,13 @@ pub fn router(state: AppState) -> Router {
         .layer(middleware::from_fn(require_key))
         .layer(middleware::map_response(errors_as_json))
         .layer(middleware::from_fn(request::around_request))
-        .layer(middleware::from_fn_with_state(state.clone(), look_at_key))
+        .layer(middleware::from_fn_with_state(state.clone(), authenticate))
         .layer(middleware::from_fn_with_state(Arc::clone(state.runner.metrics()), metrics::count))
         .with_state(state)
 }
 
 /// Marks the requests of who has the service key.
-async fn look_at_key(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+async fn authenticate(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let key = request.headers().get(KEY_HEADER).map(|key| key.as_bytes()).unwrap_or_default();
     // Constant in the bytes; the length of the key may show.
     if key.ct_eq(state.service_key.expose_secret().as_bytes()).into() {

@@ -64,13 +64,13 @@ pub enum State {
 
 /// May a call begin?
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Admission {
+pub enum Permit {
     /// Any number.
-    Free,
+    Any,
     /// One, to see whether it is well again.
     Probe,
     /// None.
-    Closed {
+    Denied {
         /// Why.
         why: Why,
         /// When a probe may try, from now; zero while one is at it.
@@ -85,14 +85,14 @@ impl Breaker {
     }
 
     /// What a call would be told now.
-    pub fn admission(&self, now: Instant) -> Admission {
+    pub fn permit(&self, now: Instant) -> Permit {
         match &self.open {
-            None => Admission::Free,
+            None => Permit::Any,
             Some(open) if open.probing || now < open.until => {
                 let wait = open.until.saturating_duration_since(now);
-                Admission::Closed { why: open.why.clone(), wait }
+                Permit::Denied { why: open.why.clone(), wait }
             }
-            Some(_) => Admission::Probe,
+            Some(_) => Permit::Probe,
         }
     }
 
@@ -119,7 +119,7 @@ impl Breaker {
 
     /// A call begins, if it may: `Ok` says whether it is the probe. Each is followed by [`Self::end`].
     pub fn begin(&mut self, now: Instant) -> Result<bool, Why> {
-        if let Admission::Closed { why, .. } = self.admission(now) {
+        if let Permit::Denied { why, .. } = self.permit(now) {
             return Err(why);
         }
         // Whoever may begin while it is open is the probe.
@@ -178,6 +178,10 @@ pub enum CallEnd {
 impl CallEnd {
     /// Of a call that failed. That this one call was refused says that mana-llm is there.
     pub fn of(disposition: Disposition, message: String) -> Self {
-        if disposition == Disposition::Unusable { Self::Answered } else { Self::Failed(disposition, message) }
+        if disposition == Disposition::MissionFault {
+            Self::Answered
+        } else {
+            Self::Failed(disposition, message)
+        }
     }
 }

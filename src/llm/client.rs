@@ -9,9 +9,9 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tracing::Span;
 
-use super::response::{self, Usage};
+use super::response;
 use crate::domain::json::field;
-use crate::domain::run::Disposition;
+use crate::domain::run::{Disposition, TokenUsage};
 use crate::planner::prompt::Messages;
 use crate::telemetry::{context, ms};
 
@@ -53,7 +53,7 @@ pub struct Completion {
     /// The model behind the alias, if mana-llm told it.
     pub resolved_model: Option<String>,
     /// What it cost.
-    pub usage: Usage,
+    pub usage: TokenUsage,
 }
 
 /// Why there is no completion. Holds nothing of the answer's text: it may repeat the prompt.
@@ -74,7 +74,8 @@ pub enum LlmError {
     },
     /// 3xx, 401, 403, 404, an unknown model: every call would be refused. A fault of the configuration.
     #[error("mana-llm rejected the call with {status}{}: check MANA_LLM_URL, MANA_LLM_MODEL and MANA_SERVICE_KEY", code_hint(.code.as_deref()))]
-    Rejected {
+    #[strum(serialize = "rejected")]
+    Misconfigured {
         /// Its status.
         status: StatusCode,
         /// `error.code` of the body, if it is one word.
@@ -82,7 +83,8 @@ pub enum LlmError {
     },
     /// Another 4xx: this call would be refused again, such as one that is too long for the model.
     #[error("mana-llm refused this call with {status}{}", code_hint(.code.as_deref()))]
-    Refused {
+    #[strum(serialize = "refused")]
+    PromptRefused {
         /// Its status.
         status: StatusCode,
         /// `error.code` of the body, if it is one word.
@@ -93,7 +95,8 @@ pub enum LlmError {
     ServerFault(StatusCode),
     /// A success with something else than a completion.
     #[error("mana-llm answered, but {0}")]
-    Unusable(&'static str),
+    #[strum(serialize = "unusable")]
+    BadResponse(&'static str),
 }
 
 impl LlmClient {
@@ -138,7 +141,7 @@ impl LlmClient {
             return Err(error);
         }
         if status.is_success() && is_encoded(&headers) {
-            return Err(LlmError::Unusable("its body is compressed, which was not asked for"));
+            return Err(LlmError::BadResponse("its body is compressed, which was not asked for"));
         }
         let body = self.body(response).await;
         if !status.is_success() {
@@ -152,7 +155,7 @@ impl LlmClient {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(error))? {
             if body.len() + chunk.len() > LARGEST_ANSWER {
-                return Err(LlmError::Unusable("its body is over 1 MiB"));
+                return Err(LlmError::BadResponse("its body is over 1 MiB"));
             }
             body.extend_from_slice(&chunk);
         }
@@ -185,7 +188,7 @@ fn record(result: &Result<Completion, LlmError>, latency: Duration) {
 }
 
 fn completion(headers: &HeaderMap, body: &[u8]) -> Result<Completion, LlmError> {
-    let answer = response::read(body).map_err(LlmError::Unusable)?;
+    let answer = response::read(body).map_err(LlmError::BadResponse)?;
     let resolved_model =
         headers.get(RESOLVED_HEADER).and_then(|model| model.to_str().ok()).filter(|model| is_name(model));
     Ok(Completion {
@@ -217,9 +220,9 @@ fn refusal(status: StatusCode, code: Option<String>) -> LlmError {
         Some("model_not_found" | "unknown_model" | "invalid_model" | "model_not_available")
     );
     if mission && !unknown_model {
-        LlmError::Refused { status, code }
+        LlmError::PromptRefused { status, code }
     } else {
-        LlmError::Rejected { status, code }
+        LlmError::Misconfigured { status, code }
     }
 }
 
@@ -227,14 +230,14 @@ impl LlmError {
     /// What it means for the next attempt.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Timeout(_) | Self::Unreachable(_) | Self::ServerFault(_) | Self::Unusable(_) => {
+            Self::Timeout(_) | Self::Unreachable(_) | Self::ServerFault(_) | Self::BadResponse(_) => {
                 Disposition::Transient
             }
             Self::RateLimited { retry_after } => {
                 Disposition::RateLimited { retry_after: clamp_retry_after(*retry_after) }
             }
-            Self::Rejected { .. } => Disposition::Misconfigured,
-            Self::Refused { .. } => Disposition::Unusable,
+            Self::Misconfigured { .. } => Disposition::Misconfigured,
+            Self::PromptRefused { .. } => Disposition::MissionFault,
         }
     }
 }

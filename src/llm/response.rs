@@ -5,6 +5,7 @@
 use serde_json::value::RawValue;
 
 use crate::domain::json::{self, Fault, field};
+use crate::domain::run::TokenUsage;
 
 /// What we read of a chat completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,16 +13,7 @@ pub struct Answer {
     /// `choices[0].message.content`.
     pub content: String,
     /// What it cost.
-    pub usage: Usage,
-}
-
-/// Tokens of a call, 0 where not told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// In.
-    pub prompt_tokens: u64,
-    /// Out.
-    pub completion_tokens: u64,
+    pub usage: TokenUsage,
 }
 
 /// Reads it, or says what is wrong with it, as the end of "mana-llm answered, but …".
@@ -65,8 +57,8 @@ fn plain(content: &RawValue) -> Option<String> {
 }
 
 /// A count that cannot be read is no reason to throw away an answer that was paid for.
-fn usage(completion: &str) -> Usage {
+fn usage(completion: &str) -> TokenUsage {
     let usage: Option<&RawValue> = field(completion, "usage");
     let tokens = |name| usage.and_then(|usage| field(usage.get(), name)).unwrap_or_default();
-    Usage { prompt_tokens: tokens("prompt_tokens"), completion_tokens: tokens("completion_tokens") }
+    TokenUsage { prompt_tokens: tokens("prompt_tokens"), completion_tokens: tokens("completion_tokens") }
 }

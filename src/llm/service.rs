@@ -3,15 +3,15 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::domain::run::Spent;
-use crate::llm::breaker::{Admission, Breaker, BreakerSettings, CallEnd, State, Why};
+use crate::domain::run::Usage;
+use crate::llm::breaker::{Breaker, BreakerSettings, CallEnd, Permit, State, Why};
 use crate::llm::client::{Completion, LlmClient, LlmError};
-use crate::metrics::{Held, Metrics};
+use crate::metrics::{GaugeGuard, Metrics};
 use crate::planner::prompt::{self, Messages};
 
 /// Calls mana-llm, where that is worth it.
 #[derive(Debug)]
-pub struct Gate {
+pub struct LlmService {
     llm: LlmClient,
     breaker: Mutex<Breaker>,
     metrics: Arc<Metrics>,
@@ -25,18 +25,18 @@ pub enum CallError {
     Llm(#[from] LlmError),
     /// It was not made: the circuit is open.
     #[error("not called: {0}")]
-    Held(Why),
+    CircuitOpen(Why),
 }
 
-impl Gate {
+impl LlmService {
     /// Open for calls.
     pub fn new(llm: LlmClient, settings: BreakerSettings, metrics: Arc<Metrics>) -> Self {
         Self { llm, breaker: Mutex::new(Breaker::new(settings)), metrics }
     }
 
     /// What a call would be told now.
-    pub fn admission(&self) -> Admission {
-        self.breaker().admission(Instant::now())
+    pub fn permit(&self) -> Permit {
+        self.breaker().permit(Instant::now())
     }
 
     /// Where the circuit stands.
@@ -50,9 +50,9 @@ impl Gate {
     }
 
     /// One call, if it may begin. What it costs is added to `spent`, also if it fails.
-    pub async fn complete(&self, messages: &Messages, spent: &mut Spent) -> Result<Completion, CallError> {
-        let mut call = Call::begin(self).map_err(CallError::Held)?;
-        let clock = Clock { began: Instant::now(), total: spent.latency.get_or_insert_default() };
+    pub async fn complete(&self, messages: &Messages, usage: &mut Usage) -> Result<Completion, CallError> {
+        let mut call = Call::begin(self).map_err(CallError::CircuitOpen)?;
+        let clock = Clock { began: Instant::now(), total: usage.latency.get_or_insert_default() };
         let result = self.llm.complete(messages).await;
         let took = clock.began.elapsed();
         drop(clock);
@@ -61,10 +61,10 @@ impl Gate {
         self.metrics.called(model, took, answer.map(|answer| answer.usage).unwrap_or_default());
         match &result {
             Ok(completion) => {
-                let usage = completion.usage;
-                spent.prompt_tokens = spent.prompt_tokens.saturating_add(usage.prompt_tokens);
-                spent.completion_tokens = spent.completion_tokens.saturating_add(usage.completion_tokens);
-                spent.model.clone_from(&completion.resolved_model);
+                let tokens = completion.usage;
+                usage.prompt_tokens = usage.prompt_tokens.saturating_add(tokens.prompt_tokens);
+                usage.completion_tokens = usage.completion_tokens.saturating_add(tokens.completion_tokens);
+                usage.model.clone_from(&completion.resolved_model);
                 call.end = CallEnd::Answered;
             }
             Err(error) => call.end = CallEnd::of(error.disposition(), error.to_string()),
@@ -79,9 +79,9 @@ impl Gate {
 
     /// While the configuration was at fault, which `/ready` tells, and no mission is due to show that it is
     /// mended: one tiny call. It belongs to no attempt.
-    pub async fn look_again(&self) {
-        if matches!((self.why(), self.admission()), (Some(Why::Misconfigured(_)), Admission::Probe)) {
-            let _ = self.complete(&prompt::smallest(), &mut Spent::default()).await;
+    pub async fn probe_configuration(&self) {
+        if matches!((self.why(), self.permit()), (Some(Why::Misconfigured(_)), Permit::Probe)) {
+            let _ = self.complete(&prompt::smallest(), &mut Usage::default()).await;
         }
     }
 
@@ -91,9 +91,9 @@ impl Gate {
 }
 
 /// Adds the time of a call to what was spent, also where it is dropped.
-struct Clock<'spent> {
+struct Clock<'usage> {
     began: Instant,
-    total: &'spent mut Duration,
+    total: &'usage mut Duration,
 }
 
 impl Drop for Clock<'_> {
@@ -104,17 +104,17 @@ impl Drop for Clock<'_> {
 
 /// A call that tells the breaker of its end, also when it is dropped: a probe must not be waited for for
 /// ever.
-struct Call<'gate> {
-    gate: &'gate Gate,
+struct Call<'service> {
+    gate: &'service LlmService,
     probe: bool,
     end: CallEnd,
-    _in_flight: Held,
+    _in_flight: GaugeGuard,
 }
 
-impl<'gate> Call<'gate> {
-    fn begin(gate: &'gate Gate) -> Result<Self, Why> {
+impl<'service> Call<'service> {
+    fn begin(gate: &'service LlmService) -> Result<Self, Why> {
         let probe = gate.breaker().begin(Instant::now())?;
-        let in_flight = Held::by(&gate.metrics.in_flight_calls);
+        let in_flight = GaugeGuard::by(&gate.metrics.in_flight_calls);
         Ok(Self { gate, probe, end: CallEnd::Dropped, _in_flight: in_flight })
     }
 }

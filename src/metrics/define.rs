@@ -84,9 +84,9 @@ pub(super) fn each<T: strum::VariantArray + Copy + Into<&'static str>>()
 
 /// One more as long as it lives.
 #[derive(Debug)]
-pub struct Held(IntGauge);
+pub struct GaugeGuard(IntGauge);
 
-impl Held {
+impl GaugeGuard {
     /// Counts from now on.
     pub fn by(gauge: &IntGauge) -> Self {
         gauge.inc();
@@ -94,7 +94,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }

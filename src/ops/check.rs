@@ -10,7 +10,7 @@ use secrecy::ExposeSecret as _;
 use crate::config::Config;
 use crate::llm::client::{LlmClient, LlmError};
 use crate::planner::prompt;
-use crate::store::{Store, StoreError, access, open_if_writable};
+use crate::store::{Store, StoreError, access, preflight};
 
 /// More than this between our clock and the database's is worth a word. Nothing goes by ours but log lines.
 const CLOCK_SECONDS: i64 = 30;
@@ -92,7 +92,7 @@ async fn check_database(store: &Store, tell: &mut impl FnMut(Checked)) {
 }
 
 async fn writable(store: &Store) -> Result<String, String> {
-    let opening = open_if_writable(store).await.map_err(|error| error.to_string())?;
+    let opening = preflight(store).await.map_err(|error| error.to_string())?;
     #[expect(clippy::disallowed_methods, reason = "the two clocks are compared")]
     let ahead = opening.now.duration_since(Timestamp::now()).as_secs();
     Ok(match opening.paused_since {
@@ -119,7 +119,9 @@ async fn call(config: &Config) -> Result<String, String> {
             let model = completion.resolved_model.unwrap_or_else(|| config.llm_model.clone());
             Ok(format!("{model} answered after {} ms", began.elapsed().as_millis()))
         }
-        Err(error @ (LlmError::Rejected { .. } | LlmError::RateLimited { .. })) => Err(error.to_string()),
+        Err(error @ (LlmError::Misconfigured { .. } | LlmError::RateLimited { .. })) => {
+            Err(error.to_string())
+        }
         Err(error) => Err(format!("{error}: is MANA_LLM_URL right, and is it up?")),
     }
 }

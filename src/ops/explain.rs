@@ -70,7 +70,7 @@ async fn read(store: &Store, user_id: &str, mission_id: Option<&str>) -> Result<
     let mut tx = UserTx::begin(store, user_id).await?;
     let now = tx.began_at();
     let missions = fold_missions(&mut tx, mission_id).await?;
-    let held = Held { paused: paused_since(&mut tx).await?, breaker: breaker(&mut tx).await? };
+    let held = GlobalHolds { paused: paused_since(&mut tx).await?, breaker: breaker(&mut tx).await? };
     let schedule = scheduled(&mut tx, mission_id).await?;
     tx.commit().await?;
     let mut schedule: BTreeMap<String, Scheduled> =
@@ -83,7 +83,7 @@ async fn read(store: &Store, user_id: &str, mission_id: Option<&str>) -> Result<
 }
 
 /// What keeps all missions of all users.
-struct Held {
+struct GlobalHolds {
     paused: Option<DbTime>,
     breaker: Option<String>,
 }
@@ -92,7 +92,7 @@ fn inspected(
     mission_id: String,
     mission: FoldedMission,
     schedule: Option<Scheduled>,
-    held: &Held,
+    held: &GlobalHolds,
     now: Timestamp,
 ) -> Inspected {
     let (verdict, record) = match mission.record {
@@ -133,7 +133,7 @@ fn by_the_log(id: &str, record: &Record, now: Timestamp) -> Result<String, Strin
 fn by_the_schedule(
     due: String,
     schedule: Option<&Scheduled>,
-    held: &Held,
+    held: &GlobalHolds,
     now: Timestamp,
 ) -> Result<String, String> {
     if let Some(since) = held.paused {

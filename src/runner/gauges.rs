@@ -18,7 +18,7 @@ impl Runner {
 
     /// All series as Prometheus text. Asks no database.
     pub fn exposition(&self) -> prometheus::Result<String> {
-        self.metrics().breaker(self.worker.gate.state());
+        self.metrics().breaker(self.worker.llm.state().into());
         self.metrics().pool(self.worker.store.pool_use());
         self.metrics().text()
     }

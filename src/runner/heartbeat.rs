@@ -8,7 +8,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Told by the loop what it is at, and until when it should have something new to tell.
 #[derive(Debug)]
-pub struct Pulse(Mutex<State>);
+pub struct Heartbeat(Mutex<State>);
 
 #[derive(Debug, Clone, Copy)]
 struct State {
@@ -21,13 +21,13 @@ struct State {
     finished: Instant,
 }
 
-impl Default for Pulse {
+impl Default for Heartbeat {
     fn default() -> Self {
         Self(Mutex::new(State { beats: 0, idle: None, allowance: None, finished: Instant::now() }))
     }
 }
 
-impl Pulse {
+impl Heartbeat {
     /// The loop begins, and says something after `idle` at the latest. Before, nobody promised a tick: the
     /// service may be waiting for its database for days.
     pub fn begin(&self, idle: Duration) {
@@ -73,17 +73,17 @@ impl Pulse {
     /// Calls `on_dead` once a promise is broken. On a thread of its own, because the runtime may be what is
     /// stuck. Counts its own looks, not the time: a process that was frozen is not dead. Ends with the pulse.
     pub fn watch(self: &Arc<Self>, on_dead: impl FnOnce(Duration) + Send + 'static) {
-        let pulse = Arc::downgrade(self);
+        let heartbeat = Arc::downgrade(self);
         std::thread::spawn(move || {
             let (mut beats, mut silent) = (0, Duration::ZERO);
-            while let Some(pulse) = pulse.upgrade() {
-                let state = *pulse.state();
+            while let Some(heartbeat) = heartbeat.upgrade() {
+                let state = *heartbeat.state();
                 silent = if state.beats == beats { silent + LOOK } else { Duration::ZERO };
                 beats = state.beats;
                 if state.allowance.is_some_and(|allowance| silent > allowance) {
                     return on_dead(silent);
                 }
-                drop(pulse);
+                drop(heartbeat);
                 std::thread::sleep(LOOK);
             }
         });

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Worker;
 use crate::llm::breaker::Why;
-use crate::runner::heartbeat::Pulse;
+use crate::runner::heartbeat::Heartbeat;
 use crate::runner::stats::{OVERLAP_SKIPPED, TickStats};
 use crate::store::{StoreError, access};
 
@@ -86,7 +86,7 @@ pub struct Runner {
     reconciled: AtomicBool,
     /// Are there more old runs than one call removes?
     prunable: AtomicBool,
-    pulse: Arc<Pulse>,
+    heartbeat: Arc<Heartbeat>,
     /// For missions that operators ask for.
     places: Semaphore,
     stop: CancellationToken,
@@ -105,7 +105,7 @@ impl<'runner> Running<'runner> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.running.store(false, Ordering::Relaxed);
-        self.0.pulse.rest();
+        self.0.heartbeat.rest();
     }
 }
 
@@ -124,7 +124,7 @@ impl Runner {
             prepared: OnceCell::new(),
             reconciled: AtomicBool::new(false),
             prunable: AtomicBool::new(false),
-            pulse: Arc::default(),
+            heartbeat: Arc::default(),
             places,
             stop,
         }
@@ -141,8 +141,8 @@ impl Runner {
     }
 
     /// Whether the loop lives.
-    pub fn pulse(&self) -> &Arc<Pulse> {
-        &self.pulse
+    pub fn heartbeat(&self) -> &Arc<Heartbeat> {
+        &self.heartbeat
     }
 
     /// Why missions cannot be planned now: the set-up is looked at anew each time.
@@ -153,14 +153,14 @@ impl Runner {
             access::verify(&self.worker.store).await
         };
         tokio::time::timeout(READY_TIMEOUT, ask).await.unwrap_or(Err(StoreError::NoAnswer(READY_TIMEOUT)))?;
-        if let Some(Why::Misconfigured(why)) = self.worker.gate.why() {
+        if let Some(Why::Misconfigured(why)) = self.worker.llm.why() {
             return Err(NotReady::Misconfigured(why));
         }
         self.progress()
     }
 
     fn progress(&self) -> Result<(), NotReady> {
-        let silent = self.pulse.since_finished();
+        let silent = self.heartbeat.since_finished();
         match self.settings.interval {
             Some(interval) if silent > interval * STALLED_AFTER => {
                 Err(NotReady::Stalled { silent, interval, running: self.is_running() })
@@ -185,7 +185,7 @@ impl Runner {
         };
         let _running = Running::begin(self);
         let stats = self.pass(claim_for).await;
-        self.pulse.finished();
+        self.heartbeat.finished();
         stats
     }
 
@@ -198,10 +198,10 @@ impl Runner {
     pub async fn run_every(self: &Arc<Self>, interval: Duration) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        self.pulse.begin(interval + LATE);
+        self.heartbeat.begin(interval + LATE);
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => return self.pulse.end(),
+                () = self.stop.cancelled() => return self.heartbeat.end(),
                 _ = ticks.tick() => {}
             }
             let runner = Arc::clone(self);

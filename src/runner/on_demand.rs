@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use super::Runner;
-use crate::llm::breaker::Admission;
+use crate::llm::breaker::Permit;
 use crate::runner::stats::TickStats;
 use crate::store::runs::{self, Run, RunFilter};
 use crate::store::schedule::on_demand::claim_now;
-use crate::store::{Store, StoreError, open_if_writable};
+use crate::store::{Store, StoreError, preflight};
 
 /// Why a mission is not tried now.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum NotRun {
     Store(#[from] StoreError),
     /// mana-llm is not to be called.
     #[error("{0}")]
-    Held(String),
+    CircuitOpen(String),
     /// So many are at work in this process.
     #[error("this process has no place free, try again")]
     Busy,
@@ -43,13 +43,13 @@ impl Runner {
         if self.stop.is_cancelled() {
             return Err(NotRun::Stopping);
         }
-        self.worker.gate.retry_configuration();
-        if let Admission::Closed { why, wait } = self.worker.gate.admission() {
-            return Err(NotRun::Held(format!("{why}; the next call in {} s", wait.as_secs())));
+        self.worker.llm.retry_configuration();
+        if let Permit::Denied { why, wait } = self.worker.llm.permit() {
+            return Err(NotRun::CircuitOpen(format!("{why}; the next call in {} s", wait.as_secs())));
         }
         self.prepare().await?;
-        let opening = open_if_writable(self.store()).await?;
-        self.follow_the_log(&mut TickStats::at(opening.now)).await?;
+        let opening = preflight(self.store()).await?;
+        self.refresh_schedule(&mut TickStats::at(opening.now)).await?;
         let (worker, per_user) = (&self.worker, self.settings.per_user);
         let claimed =
             claim_now(&worker.store, worker.replica, (user_id, mission_id), per_user, worker.lease).await?;

@@ -11,13 +11,13 @@ use super::Runner;
 use crate::attempt::Report;
 use crate::domain::run::RunOutcome;
 use crate::domain::time::iso;
-use crate::llm::breaker::Admission;
+use crate::llm::breaker::Permit;
 use crate::runner::stats::TickStats;
-use crate::store::operations::sign_in;
+use crate::store::operations::heartbeat_row;
 use crate::store::runs::prune;
 use crate::store::schedule::claim::{ClaimLimits, ClaimedMission, claim};
 use crate::store::schedule::refresh::refresh;
-use crate::store::{DbTime, Opening, StoreError, open_if_writable};
+use crate::store::{DbTime, Preflight, StoreError, preflight};
 use crate::telemetry::ms;
 
 /// Who waits for a step of a tick waits at most so long, beyond what the step itself allows.
@@ -30,18 +30,18 @@ type Attempts = JoinSet<(ClaimedMission, Report)>;
 
 /// What a pass has at work, and why it takes on nothing more.
 #[derive(Default)]
-struct Flight {
+struct InFlight {
     attempts: Attempts,
     suspect: bool,
-    ended: Option<Ended>,
+    ended: Option<StopReason>,
 }
 
 /// Why no more is claimed, though something may be due.
-enum Ended {
+enum StopReason {
     /// The database does not do as asked.
     Broken(StoreError),
     /// mana-llm is not to be called, and why.
-    Held(String),
+    CircuitOpen(String),
     /// What has ended tells the reason.
     Enough,
 }
@@ -58,11 +58,11 @@ impl Runner {
             self.metrics().ticks_broken_off_total.inc();
             // A database that is away would only be waited for once more.
             if !matches!(error, StoreError::Database(_) | StoreError::NoAnswer(_) | StoreError::ReadOnly) {
-                self.sign_in(&stats).await;
+                self.heartbeat_row(&stats).await;
             }
         } else {
             self.sample().await;
-            self.sign_in(&stats).await;
+            self.heartbeat_row(&stats).await;
         }
         stats.sum_up();
         self.metrics().ticks_total.inc();
@@ -81,16 +81,16 @@ impl Runner {
     }
 
     /// For the status page. A database that does not take it has been complained about.
-    async fn sign_in(&self, stats: &TickStats) {
-        let breaker = self.worker.gate.why().map(|why| why.to_string());
-        let signed = sign_in(&self.worker.store, self.worker.replica, breaker, &stats.counts()).await;
+    async fn heartbeat_row(&self, stats: &TickStats) {
+        let breaker = self.worker.llm.why().map(|why| why.to_string());
+        let signed = heartbeat_row(&self.worker.store, self.worker.replica, breaker, &stats.counts()).await;
         if let Err(error) = signed {
             tracing::debug!(%error, "not signed in");
         }
     }
 
     async fn work(&self, claim_for: Option<Duration>, stats: &mut TickStats) -> Result<(), StoreError> {
-        self.pulse.expect_within(LONG_STEP);
+        self.heartbeat.expect_within(LONG_STEP);
         // Until missions are in flight a stop need not wait for anything.
         let opened = tokio::select! {
             biased;
@@ -102,26 +102,26 @@ impl Runner {
             stats.errors.push(format!("paused since {}: POST /internal/resume ends it", iso(since)));
             return Ok(());
         }
-        self.worker.gate.retry_configuration();
+        self.worker.llm.retry_configuration();
         self.plan_all(opened.now, claim_for, stats).await?;
         if stats.due_mission_count == 0 && !self.stop.is_cancelled() {
-            self.worker.gate.look_again().await;
+            self.worker.llm.probe_configuration().await;
         }
         Ok(())
     }
 
-    async fn open(&self, stats: &mut TickStats) -> Result<Opening, StoreError> {
+    async fn open(&self, stats: &mut TickStats) -> Result<Preflight, StoreError> {
         self.prepare().await?;
         // Before anything else: where nothing can be stored, no model is asked.
-        let opening = open_if_writable(&self.worker.store).await?;
+        let opening = preflight(&self.worker.store).await?;
         stats.scanned_at = iso(opening.now);
-        self.follow_the_log(stats).await?;
+        self.refresh_schedule(stats).await?;
         Ok(opening)
     }
 
     /// Refreshes the schedule. What is scheduled already can be planned even if that fails, since each
     /// claim is folded afresh; not so where the database itself is gone.
-    pub(super) async fn follow_the_log(&self, stats: &mut TickStats) -> Result<(), StoreError> {
+    pub(super) async fn refresh_schedule(&self, stats: &mut TickStats) -> Result<(), StoreError> {
         let whole = !self.reconciled.load(Ordering::Relaxed);
         let began = Instant::now();
         let refreshed = match refresh(&self.worker.store, self.settings.refresh_overlap, whole).await {
@@ -169,10 +169,10 @@ impl Runner {
         claim_for: Option<Duration>,
         stats: &mut TickStats,
     ) -> Result<(), StoreError> {
-        let mut flight = Flight::default();
+        let mut flight = InFlight::default();
         let began = Instant::now();
         loop {
-            self.pulse.expect_within(self.longest_attempt());
+            self.heartbeat.expect_within(self.longest_attempt());
             let in_time = claim_for.is_none_or(|claim_for| began.elapsed() < claim_for);
             if in_time && flight.ended.is_none() && !self.stop.is_cancelled() {
                 let claimed = self.claim(due_at, &mut flight).await;
@@ -185,32 +185,32 @@ impl Runner {
             }
             // What is in flight is worth finishing in any case.
             let Some(attempt) = flight.attempts.join_next().await else { break };
-            self.land(attempt, &mut flight, stats);
+            self.reap(attempt, &mut flight, stats);
             while let Some(attempt) = flight.attempts.try_join_next() {
-                self.land(attempt, &mut flight, stats);
+                self.reap(attempt, &mut flight, stats);
             }
             if claim_for.is_none() {
                 // A tick that was asked for works off a backlog for hours, if need be: that is progress.
-                self.pulse.finished();
+                self.heartbeat.finished();
             }
         }
         match flight.ended {
-            Some(Ended::Broken(error)) => return Err(error),
-            Some(Ended::Held(why)) => stats.errors.push(why),
-            Some(Ended::Enough) | None => {}
+            Some(StopReason::Broken(error)) => return Err(error),
+            Some(StopReason::CircuitOpen(why)) => stats.errors.push(why),
+            Some(StopReason::Enough) | None => {}
         }
         Ok(())
     }
 
     /// What may begin now: as many as there are places, but one at a time while it is not known whether
     /// mana-llm is well.
-    async fn claim(&self, due_at: Timestamp, flight: &mut Flight) -> Vec<ClaimedMission> {
-        let missions = match self.worker.gate.admission() {
-            Admission::Free => self.settings.concurrency - flight.attempts.len(),
-            Admission::Probe => usize::from(flight.attempts.is_empty()),
-            Admission::Closed { why, wait } => {
+    async fn claim(&self, due_at: Timestamp, flight: &mut InFlight) -> Vec<ClaimedMission> {
+        let missions = match self.worker.llm.permit() {
+            Permit::Any => self.settings.concurrency - flight.attempts.len(),
+            Permit::Probe => usize::from(flight.attempts.is_empty()),
+            Permit::Denied { why, wait } => {
                 let why = format!("{why}; the next call in {} s", wait.as_secs());
-                flight.ended = Some(Ended::Held(why));
+                flight.ended = Some(StopReason::CircuitOpen(why));
                 0
             }
         };
@@ -225,14 +225,14 @@ impl Runner {
         };
         let claimed = claim(&self.worker.store, self.worker.replica, due_at, limits).await;
         let claimed = claimed.unwrap_or_else(|error| {
-            flight.ended = Some(Ended::Broken(error));
+            flight.ended = Some(StopReason::Broken(error));
             Vec::new()
         });
         self.count_claim(&claimed);
         claimed
     }
 
-    fn spawn(&self, claimed: ClaimedMission, flight: &mut Flight) {
+    fn spawn(&self, claimed: ClaimedMission, flight: &mut InFlight) {
         flight.suspect |= claimed.is_suspect();
         let worker = self.worker.clone();
         let attempt = async move {
@@ -244,10 +244,10 @@ impl Runner {
         flight.attempts.spawn(attempt.in_current_span());
     }
 
-    fn land(
+    fn reap(
         &self,
         attempt: Result<(ClaimedMission, Report), tokio::task::JoinError>,
-        flight: &mut Flight,
+        flight: &mut InFlight,
         stats: &mut TickStats,
     ) {
         let (claimed, report) = match attempt {
@@ -262,7 +262,7 @@ impl Runner {
         flight.suspect &= !claimed.is_suspect();
         // The next call would be refused as well, the next plan not stored either.
         if matches!(report.outcome, RunOutcome::Misconfigured | RunOutcome::Database) {
-            flight.ended.get_or_insert(Ended::Enough);
+            flight.ended.get_or_insert(StopReason::Enough);
         }
         stats.count(&claimed.mission_id, &report);
     }

@@ -189,7 +189,7 @@ async fn grant_access(db: &mut PgConnection) -> Result<(), StoreError> {
             survey_on(db).await?.access()
         }
         Err(error) if code(&error).as_deref() == Some("42501") => {
-            Err(StoreError::MayNot { reason: error.to_string(), sql: access_sql(&login) })
+            Err(StoreError::InsufficientPrivilege { reason: error.to_string(), sql: access_sql(&login) })
         }
         Err(error) => Err(error.into()),
     }
@@ -223,7 +223,10 @@ async fn ensure_index(db: &mut PgConnection) -> Result<(), StoreError> {
     match built.await {
         Ok(_) => tracing::info!("index mana_ai_mission_changes is built"),
         Err(error) if code(&error).as_deref() == Some("42501") => {
-            return Err(StoreError::MayNot { reason: error.to_string(), sql: INDEX.to_owned() });
+            return Err(StoreError::InsufficientPrivilege {
+                reason: error.to_string(),
+                sql: INDEX.to_owned(),
+            });
         }
         Err(error) => return Err(error.into()),
     }

@@ -36,7 +36,7 @@ pub enum StoreError {
     #[error(
         "{reason}. Let a login that owns sync_changes and may create roles run the SQL that `mana-ai migrate` prints"
     )]
-    MayNot {
+    InsufficientPrivilege {
         /// What Postgres refused.
         reason: String,
         /// What to run instead.

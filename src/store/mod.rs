@@ -155,7 +155,7 @@ pub(crate) fn within<T>(
 
 /// What a tick begins with.
 #[derive(Debug, Clone, Copy)]
-pub struct Opening {
+pub struct Preflight {
     /// The database's clock. It decides what is due, over all replicas.
     pub now: Timestamp,
     /// Since when an operator wants no mission to be begun.
@@ -164,7 +164,7 @@ pub struct Opening {
 
 /// The opening of a tick, if what it does could be stored: else no model should be asked.
 #[tracing::instrument(level = "debug", skip_all)]
-pub async fn open_if_writable(store: &Store) -> Result<Opening, StoreError> {
+pub async fn preflight(store: &Store) -> Result<Preflight, StoreError> {
     within(TRANSACTION, async {
         let mut tx = store.begin().await?;
         let (DbTime(now), paused_since, writable, allowed): (_, _, bool, bool) = sqlx::query_as(
@@ -178,7 +178,7 @@ pub async fn open_if_writable(store: &Store) -> Result<Opening, StoreError> {
         match (writable, allowed) {
             (false, _) => Err(StoreError::ReadOnly),
             (_, false) => Err(StoreError::NotSetUp("role mana_ai may not read and write sync_changes".into())),
-            _ => Ok(Opening { now, paused_since }),
+            _ => Ok(Preflight { now, paused_since }),
         }
     })
     .await

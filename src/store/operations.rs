@@ -201,7 +201,7 @@ pub async fn status(store: &Store) -> Result<Status, StoreError> {
 }
 
 /// What a replica says after each tick, for [`status`]; those that are gone are forgotten after a day.
-pub async fn sign_in(
+pub async fn heartbeat_row(
     store: &Store,
     replica: Uuid,
     breaker: Option<String>,

@@ -29,16 +29,16 @@ pub(super) use ending_run;
 /// Binds what [`ending_run`] takes.
 pub(super) fn bind_end(query: Query, claimed: &ClaimedMission, end: &RunEnd) -> Query {
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    let spent = end.spent.latency.map(|_| &end.spent);
+    let usage = end.usage.latency.map(|_| &end.usage);
     query
         .bind(claimed.run_id)
         .bind(end.outcome.as_str())
         .bind(end.reason.clone())
         .bind(end.iteration_id.clone())
-        .bind(end.spent.model.clone())
-        .bind(spent.map(|spent| number(spent.prompt_tokens)))
-        .bind(spent.map(|spent| number(spent.completion_tokens)))
-        .bind(end.spent.latency.map(|latency| i64::try_from(latency.as_millis()).unwrap_or(i64::MAX)))
+        .bind(end.usage.model.clone())
+        .bind(usage.map(|usage| number(usage.prompt_tokens)))
+        .bind(usage.map(|usage| number(usage.completion_tokens)))
+        .bind(end.usage.latency.map(|latency| i64::try_from(latency.as_millis()).unwrap_or(i64::MAX)))
 }
 
 /// Ends a run whose mission is no longer ours.

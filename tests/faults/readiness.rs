@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mana_ai::demo::llm::Behaviour;
-use mana_ai::runner::heartbeat::Pulse;
+use mana_ai::runner::heartbeat::Heartbeat;
 use tokio::time::sleep;
 
 use super::outage::{lines, ready, until_ready_is};
@@ -51,17 +51,17 @@ async fn a_wrong_key_is_told_until_it_is_mended() {
     assert_eq!(lines(&serving.log(), "no more calls of mana-llm for now"), 1, "said once");
 }
 
-fn watched(pulse: &Arc<Pulse>) -> Arc<AtomicBool> {
+fn watched(heartbeat: &Arc<Heartbeat>) -> Arc<AtomicBool> {
     let dead = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&dead);
-    pulse.watch(move |_| told.store(true, Ordering::SeqCst));
+    heartbeat.watch(move |_| told.store(true, Ordering::SeqCst));
     dead
 }
 
 #[tokio::test]
 async fn the_watchdog_bites_who_is_silent_and_nobody_else() {
     let idle = Duration::from_secs(1);
-    let pulses = [(); 5].map(|()| Arc::new(Pulse::default()));
+    let pulses = [(); 5].map(|()| Arc::new(Heartbeat::default()));
     let dead = pulses.each_ref().map(watched);
     let [silent, busy, patient, without_loop, ended] = pulses;
     for looping in [&silent, &busy, &patient, &ended] {

@@ -32,7 +32,7 @@ pub async fn is_last_word(tx: &mut UserTx, mission_id: &str, change_count: i64) 
 /// Ends the lease and the run, and moves the schedule to what the log says after `change_count` rows,
 /// because the claim was for a slot that is gone. A mission without a slot loses its row at the next refresh.
 #[tracing::instrument(level = "debug", skip_all)]
-pub async fn settle(
+pub async fn reschedule(
     tx: &mut UserTx,
     claimed: &ClaimedMission,
     next: Option<Timestamp>,

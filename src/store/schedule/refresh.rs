@@ -50,11 +50,11 @@ pub struct Refreshed {
 /// hourly reconcile and a schedule that was emptied. Another replica at it: nothing is done here.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn refresh(store: &Store, overlap: Duration, whole: bool) -> Result<Refreshed, StoreError> {
-    within(LONGEST, while_alive(store, refresh_now(store, overlap, whole))).await
+    within(LONGEST, with_liveness_probe(store, refresh_now(store, overlap, whole))).await
 }
 
 /// Lets long work take its time as long as the database answers somebody else.
-async fn while_alive<T>(
+async fn with_liveness_probe<T>(
     store: &Store,
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mana_ai::attempt::retry::{Next, REST, RetryPolicy, Tried};
 use mana_ai::domain::run::Disposition;
-use mana_ai::llm::breaker::{Admission, Breaker, BreakerSettings, CallEnd, Why};
+use mana_ai::llm::breaker::{Breaker, BreakerSettings, CallEnd, Permit, Why};
 use mana_ai::llm::client::clamp_retry_after;
 use proptest::prelude::*;
 
@@ -15,25 +15,25 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-fn tried(attempt: u32, luck: f64) -> Tried {
-    Tried { attempt, failed_slots: 0, refusals: 0, luck }
+fn tried(attempt: u32, jitter: f64) -> Tried {
+    Tried { attempt, failed_slots: 0, refusals: 0, jitter }
 }
 
 #[test]
 fn each_disposition_has_its_next_attempt() {
-    use Disposition::{Blameless, Hopeless, Misconfigured, RateLimited, Transient, Unusable};
+    use Disposition::{Misconfigured, MissionFault, Permanent, RateLimited, Transient, Uncharged};
     let limited = RateLimited { retry_after: secs(17) };
     for (disposition, attempt, failed_slots, expected) in [
         (Transient, 5, 0, Next::GiveUp),
-        (Unusable, 5, 0, Next::GiveUp),
+        (MissionFault, 5, 0, Next::GiveUp),
         (Transient, 6, 9, Next::GiveUp),
         (Transient, 1, 5, Next::Again(REST)),
-        (Unusable, 4, 7, Next::Again(REST)),
+        (MissionFault, 4, 7, Next::Again(REST)),
         // Not charged, and behind the others next time.
         (limited, 99, 9, Next::Again(secs(17 + 45))),
         (Misconfigured, 99, 9, Next::Again(secs(45))),
-        (Blameless, 99, 9, Next::Again(Duration::ZERO)),
-        (Hopeless, 1, 0, Next::OnNewRow),
+        (Uncharged, 99, 9, Next::Again(Duration::ZERO)),
+        (Permanent, 1, 0, Next::OnNewRow),
     ] {
         let next = POLICY.next(disposition, Tried { failed_slots, ..tried(attempt, 0.5) });
         assert_eq!(next, expected, "{disposition:?} {attempt} {failed_slots}");
@@ -42,7 +42,7 @@ fn each_disposition_has_its_next_attempt() {
 
 #[test]
 fn waits_grow_and_spread() {
-    let wait = |attempt, luck| match POLICY.next(Disposition::Transient, tried(attempt, luck)) {
+    let wait = |attempt, jitter| match POLICY.next(Disposition::Transient, tried(attempt, jitter)) {
         Next::Again(wait) => wait,
         other => panic!("{other:?}"),
     };
@@ -51,7 +51,7 @@ fn waits_grow_and_spread() {
     }
     let patient = RetryPolicy { max_attempts: 100, ..POLICY };
     assert_eq!(
-        patient.next(Disposition::Unusable, tried(99, 1.0)),
+        patient.next(Disposition::MissionFault, tried(99, 1.0)),
         Next::Again(secs(1800)),
         "no longer than that"
     );
@@ -68,9 +68,9 @@ fn retry_after_is_believed_within_reason() {
 
 proptest! {
     #[test]
-    fn no_wait_is_out_of_bounds(attempt in 0_u32..10_000, luck in any::<f64>(), shortest in 0_u64..10_000, more in 0_u64..10_000) {
+    fn no_wait_is_out_of_bounds(attempt in 0_u32..10_000, jitter in any::<f64>(), shortest in 0_u64..10_000, more in 0_u64..10_000) {
         let policy = RetryPolicy { max_attempts: u32::MAX, shortest: secs(shortest), longest: secs(shortest + more) };
-        let Next::Again(wait) = policy.next(Disposition::Transient, tried(attempt, luck)) else { panic!() };
+        let Next::Again(wait) = policy.next(Disposition::Transient, tried(attempt, jitter)) else { panic!() };
         prop_assert!((secs(shortest)..=secs(shortest + more)).contains(&wait), "{wait:?}");
     }
 }
@@ -98,25 +98,25 @@ fn five_failures_in_a_row_open_it_and_one_success_closes_it() {
     for _ in 0..4 {
         call(&mut breaker, failed(), start);
     }
-    assert_eq!(breaker.admission(start), Admission::Free, "not five in a row");
+    assert_eq!(breaker.permit(start), Permit::Any, "not five in a row");
     call(&mut breaker, failed(), start);
     let why = Why::Failing("timeout".into());
-    assert_eq!(breaker.admission(start), Admission::Closed { why: why.clone(), wait: secs(30) });
+    assert_eq!(breaker.permit(start), Permit::Denied { why: why.clone(), wait: secs(30) });
     assert_eq!(breaker.begin(start), Err(why.clone()));
 
     let later = start + secs(30);
-    assert_eq!(breaker.admission(later), Admission::Probe);
+    assert_eq!(breaker.permit(later), Permit::Probe);
     assert_eq!(breaker.begin(later), Ok(true));
     assert!(breaker.begin(later).is_err(), "one probe at a time");
     breaker.end(true, failed(), later);
-    assert_eq!(breaker.admission(later), Admission::Closed { why, wait: secs(30) }, "it failed: again");
+    assert_eq!(breaker.permit(later), Permit::Denied { why, wait: secs(30) }, "it failed: again");
 
     let last = later + secs(30);
     assert_eq!(breaker.begin(last), Ok(true));
     breaker.end(true, CallEnd::Dropped, last);
-    assert_eq!(breaker.admission(last), Admission::Probe, "a probe that nobody waited for is no answer");
+    assert_eq!(breaker.permit(last), Permit::Probe, "a probe that nobody waited for is no answer");
     call(&mut breaker, CallEnd::Answered, last);
-    assert_eq!(breaker.admission(last), Admission::Free);
+    assert_eq!(breaker.permit(last), Permit::Any);
 }
 
 /// If it is the mission's own text that is refused, the others come first, more and more.
@@ -136,7 +136,7 @@ fn those_who_began_before_it_opened_change_nothing() {
     for (second, probe) in probes.into_iter().enumerate() {
         breaker.end(probe, failed(), start + secs(second as u64 / 5));
     }
-    assert_eq!(breaker.admission(start + secs(30)), Admission::Probe);
+    assert_eq!(breaker.permit(start + secs(30)), Permit::Probe);
 }
 
 #[test]
@@ -144,14 +144,14 @@ fn a_rate_limit_and_a_wrong_key_hold_it() {
     let (mut breaker, start) = (breaker(), Instant::now());
     let limited = Disposition::RateLimited { retry_after: secs(90) };
     call(&mut breaker, CallEnd::of(limited, "limit".into()), start);
-    assert_eq!(breaker.admission(start), Admission::Closed { why: Why::RateLimited, wait: secs(90) });
+    assert_eq!(breaker.permit(start), Permit::Denied { why: Why::RateLimited, wait: secs(90) });
     call(&mut breaker, CallEnd::Answered, start + secs(90));
     assert_eq!(breaker.why(), None);
     call(&mut breaker, CallEnd::of(Disposition::Misconfigured, "401".into()), start);
     assert!(breaker.begin(start + secs(3600)).is_err(), "not again in this tick");
     breaker.retry_configuration(start);
-    assert_eq!(breaker.admission(start), Admission::Probe, "the next one may try whether it is mended");
+    assert_eq!(breaker.permit(start), Permit::Probe, "the next one may try whether it is mended");
     assert_eq!(breaker.why(), Some(&Why::Misconfigured("401".into())), "and it is known until then");
-    call(&mut breaker, CallEnd::of(Disposition::Unusable, "400".into()), start);
+    call(&mut breaker, CallEnd::of(Disposition::MissionFault, "400".into()), start);
     assert_eq!(breaker.why(), None, "it refused one call, so it takes others");
 }

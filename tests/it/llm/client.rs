@@ -136,13 +136,13 @@ async fn an_unusable_answer_says_why() {
     ] {
         let error = ask(behaviour, 20_000).await.unwrap_err();
         assert!(
-            matches!(error, LlmError::Unusable(_)) && error.to_string().contains(expected),
+            matches!(error, LlmError::BadResponse(_)) && error.to_string().contains(expected),
             "{expected}: {error}"
         );
     }
     // As a rejection's body it is only looked at for a code.
     let rejected = ask(raw(400, &[], &layered(1_000_000)), 20_000).await.unwrap_err();
-    assert!(matches!(rejected, LlmError::Refused { code: None, .. }), "{rejected}");
+    assert!(matches!(rejected, LlmError::PromptRefused { code: None, .. }), "{rejected}");
 }
 
 #[tokio::test]

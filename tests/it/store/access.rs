@@ -7,7 +7,7 @@ use mana_ai::demo::llm::{Behaviour, StandIn};
 use mana_ai::store::log::read::fold_mission;
 use mana_ai::store::schedule::claim::claim;
 use mana_ai::store::schedule::refresh::refresh;
-use mana_ai::store::{Store, StoreError, UserTx, access, open_if_writable};
+use mana_ai::store::{Store, StoreError, UserTx, access, preflight};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 use std::time::Duration;
@@ -56,7 +56,7 @@ async fn check_walls(store: &Store) {
     let leaked = count("SELECT count(*) FROM sync_changes").fetch_one(&mut *tx).await.unwrap();
     assert_eq!((seen, leaked), (1, 0), "the view shows dates of all, without a user the table shows nothing");
     tx.rollback().await.unwrap();
-    let due_at = open_if_writable(store).await.unwrap().now;
+    let due_at = preflight(store).await.unwrap().now;
 
     let claimed = claim(store, REPLICA, due_at, LIMITS).await.unwrap();
     assert_eq!(claimed.len(), 1, "the scan sees the due mission");
@@ -119,7 +119,7 @@ async fn walls_hold_for_a_plain_login() {
     let store = Store::new(&url, 2).unwrap();
     match access::migrate(&store).await {
         // From PostgreSQL 16 on, nobody but their maker grants roles that another database made.
-        Err(StoreError::MayNot { sql, .. }) => {
+        Err(StoreError::InsufficientPrivilege { sql, .. }) => {
             run_as_admin(&db, &sql).await;
             access::migrate(&store).await.unwrap();
         }
@@ -149,7 +149,7 @@ async fn a_login_that_may_not_is_given_the_sql() {
     let store = Store::new(&url, 2).unwrap();
     let refused = access::verify(&store).await.unwrap_err();
     assert!(matches!(refused, StoreError::NotSetUp(_)), "{refused}");
-    let Err(StoreError::MayNot { sql, .. }) = access::migrate(&store).await else {
+    let Err(StoreError::InsufficientPrivilege { sql, .. }) = access::migrate(&store).await else {
         panic!("the login may not create roles")
     };
     run_as_admin(&db, &sql).await;

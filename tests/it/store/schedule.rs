@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{Timestamp, ToSpan};
 use mana_ai::demo::database::SYNC_CHANGES;
 use mana_ai::demo::llm::Behaviour;
-use mana_ai::domain::run::{RunEnd, RunOutcome, Spent};
+use mana_ai::domain::run::{RunEnd, RunOutcome, Usage};
 use mana_ai::domain::time::iso;
 use mana_ai::store::access;
 use mana_ai::store::schedule::claim::{Retry, claim, release};
@@ -212,7 +212,7 @@ async fn a_row_that_comes_before_the_release_is_not_slept_over() {
     let claimed = claim(&world.store, REPLICA, now() + 1.second(), LIMITS).await.unwrap().remove(0);
     device.edit_mission("m1", json!({ "title": "neu" }), now()).await.unwrap();
     refresh(&world.store, OVERLAP, false).await.unwrap();
-    let end = RunEnd::of(RunOutcome::Skipped, Some("waits".into()), &Spent::default());
+    let end = RunEnd::of(RunOutcome::Skipped, Some("waits".into()), &Usage::default());
     release(&world.store, &claimed, Retry::OnNewRow, &end).await.unwrap();
     assert_eq!(world.tick().await.plans_written_back, 1);
 }

@@ -73,7 +73,7 @@ fn the_tree_is_right(taken: &Taken) {
     let (tick, mission) = (taken.one("tick"), taken.one("mission"));
     assert_eq!(hex(&request.parent_span_id), CALLER);
     assert_eq!(taken.below(request), ["tick"]);
-    for step in ["open_if_writable", "refresh", "claim", "mission"] {
+    for step in ["preflight", "refresh", "claim", "mission"] {
         assert!(taken.below(tick).contains(&step), "{step} is not in {:?}", taken.below(tick));
     }
     let mut steps = taken.below(mission);
