@@ -1,0 +1,7 @@
+/** When a mission runs, in its user's local time. `dayOfWeek` 0 is Sunday. */
+export type MissionCadence =
+  | { kind: "manual" }
+  | { kind: "interval"; everyMinutes: number }
+  | { kind: "daily"; atHour: number; atMinute: number }
+  | { kind: "weekly"; dayOfWeek: number; atHour: number }
+  | { kind: "cron"; expression: string };

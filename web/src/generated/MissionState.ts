@@ -1,0 +1,2 @@
+/** Whether a mission runs. */
+export type MissionState = "active" | "paused" | "done" | "archived";

@@ -1,0 +1,12 @@
+import type { Intent } from "./Intent";
+import type { StepStatus } from "./StepStatus";
+
+/** One step of a plan. `proposalId` is the durable marker that a device has staged it. */
+export type PlanStep = {
+  id: string;
+  summary: string;
+  status: StepStatus;
+  proposalId?: string;
+  rationale?: string;
+  intent: Intent;
+};

@@ -1,0 +1,2 @@
+/** Where a proposal stands. */
+export type ProposalStatus = "pending" | "approved" | "rejected";

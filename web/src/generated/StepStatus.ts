@@ -1,0 +1,2 @@
+/** Where a step stands. */
+export type StepStatus = "planned" | "staged" | "approved" | "rejected" | "skipped" | "failed";

@@ -1,0 +1,17 @@
+export type { Actor } from "./Actor";
+export type { Intent } from "./Intent";
+export type { IterationStatus } from "./IterationStatus";
+export type { Mission } from "./Mission";
+export type { MissionCadence } from "./MissionCadence";
+export type { MissionInputRef } from "./MissionInputRef";
+export type { MissionIteration } from "./MissionIteration";
+export type { MissionState } from "./MissionState";
+export type { PlanStep } from "./PlanStep";
+export type { Proposal } from "./Proposal";
+export type { ProposalStatus } from "./ProposalStatus";
+export type { StepStatus } from "./StepStatus";
+export type { SystemSource } from "./SystemSource";
+export type { TickStats } from "./TickStats";
+export type { Tool, ToolParameter } from "./Tool";
+export type { ToolName, ToolParams } from "./ToolParams";
+export { TOOLS } from "./tools";
