@@ -1,0 +1,83 @@
+/** What a step would do, in words: its tool, and each parameter with a label. */
+import type { Fields } from "../../src/index";
+import { dayInWords, momentInWords } from "./time";
+
+/** A line of a card. */
+export interface Line {
+  label: string;
+  text: string;
+}
+
+const TOOLS: Record<string, string> = {
+  create_task: "Neue Aufgabe",
+  complete_task: "Aufgabe abhaken",
+  complete_tasks_by_title: "Aufgaben abhaken",
+  create_event: "Neuer Termin",
+  create_place: "Neuer Ort",
+  record_visit: "Besuch vermerken",
+  undo_last_drink: "Letztes Getränk zurücknehmen",
+};
+
+const LABELS: Record<string, string> = {
+  title: "Titel",
+  dueDate: "Fällig",
+  priority: "Priorität",
+  description: "Beschreibung",
+  taskId: "Aufgabe",
+  titleMatch: "Titel enthält",
+  startTime: "Beginn",
+  endTime: "Ende",
+  isAllDay: "Ganztägig",
+  location: "Ort",
+  name: "Name",
+  latitude: "Breitengrad",
+  longitude: "Längengrad",
+  category: "Art",
+  address: "Anschrift",
+  placeId: "Ort",
+};
+
+const VALUES: Record<string, Record<string, string>> = {
+  priority: { low: "niedrig", medium: "mittel", high: "hoch" },
+  category: {
+    home: "Zuhause",
+    work: "Arbeit",
+    food: "Essen",
+    shopping: "Einkaufen",
+    sport: "Sport",
+    culture: "Kultur",
+    nature: "Natur",
+    transport: "Unterwegs",
+    health: "Gesundheit",
+    education: "Bildung",
+    nightlife: "Nachtleben",
+    other: "Sonstiges",
+  },
+};
+
+/** „Neue Aufgabe“. */
+export function toolInWords(toolName: string): string {
+  return TOOLS[toolName] ?? `Unbekanntes Werkzeug „${toolName}“`;
+}
+
+/** „Priorität“. */
+export function labelOf(parameter: string): string {
+  return LABELS[parameter] ?? parameter;
+}
+
+/** Every parameter that has a value. `nameOf` tells the name of a record that is meant by its id. */
+export function linesOf(params: unknown, nameOf: (id: string) => string | undefined): Line[] {
+  const given = Object.entries((params ?? {}) as Fields).filter(([, value]) => value !== null && value !== "");
+  return given.map(([name, value]) => ({ label: labelOf(name), text: valueInWords(name, value, nameOf) }));
+}
+
+/** A value as a person would write it. */
+export function valueInWords(name: string, value: unknown, nameOf: (id: string) => string | undefined): string {
+  if (typeof value === "boolean") return value ? "ja" : "nein";
+  if (typeof value === "number") return value.toLocaleString("de-DE", { maximumFractionDigits: 6 });
+  if (typeof value !== "string") return JSON.stringify(value);
+  if (name === "dueDate") return dayInWords(value);
+  if (name === "startTime" || name === "endTime") return momentInWords(value);
+  if (name === "taskId" || name === "placeId") return nameOf(value) ?? "hier nicht bekannt";
+  return VALUES[name]?.[value] ?? value;
+}

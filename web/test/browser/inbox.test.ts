@@ -1,0 +1,127 @@
+import { expect, it } from "vitest";
+import { eventually } from "../support/browser";
+import { cards, createMission, someone, useStage } from "./stage";
+
+const stage = useStage();
+
+it("a mission becomes a plan, a card, and with the user's consent a task of the AI's", async () => {
+  const user = someone();
+  const page = await (await stage.device(user)).open();
+  await createMission(page, "Wohnung renovieren", "Jede Woche einen Raum");
+  await page.getByRole("button", { name: "Jetzt planen" }).click();
+  const tasks = page.getByRole("region", { name: /^Aufgaben/ });
+  await tasks.locator("article.ghost").nth(1).waitFor();
+  expect(await page.getByRole("heading", { name: "2 Vorschläge für dich" }).count()).toBe(1);
+
+  const card = cards(page).first();
+  const title = await card.locator("dd").first().innerText();
+  await card.getByRole("button", { name: /^Annehmen/ }).click();
+  await tasks.getByRole("checkbox", { name: title }).waitFor();
+  expect(await tasks.getByText("für „Wohnung renovieren“, von dir angenommen").count()).toBe(1);
+
+  const [task] = await eventually(() => stage.client(user).rows("todo"), (rows) => rows.length === 1);
+  const mission = (await stage.client(user).rows("ai")).at(-1);
+  const [iteration] = mission?.data?.iterations as Array<{ id: string; plan: Array<Record<string, unknown>> }>;
+  const { rationale } = iteration?.plan[0] ?? {};
+  expect(task?.actor).toEqual({ kind: "ai", missionId: mission?.record_id, iterationId: iteration?.id, rationale });
+  expect(task?.data).toMatchObject({ title, isCompleted: false });
+
+  await tasks.getByRole("checkbox", { name: title }).check();
+  const rows = await eventually(() => stage.client(user).rows("todo"), (all) => all.length === 2);
+  expect(rows[1]).toMatchObject({ actor: { kind: "user" }, data: { isCompleted: true } });
+});
+
+it("what the user says to a rejected step is in the next prompt, and in the next plan", async () => {
+  const user = someone();
+  const page = await (await stage.device(user)).open();
+  await createMission(page, "Mehr lesen", "Zwei Bücher im Monat");
+  await page.getByRole("button", { name: "Jetzt planen" }).click();
+  const card = cards(page).first();
+  await card.getByRole("button", { name: /^Ablehnen/ }).click();
+  await card.getByLabel(/Warum nicht/).fill("Lieber Romane als Sachbücher.");
+  await card.getByRole("button", { name: "Ablehnen", exact: true }).click();
+  await page.getByRole("heading", { name: "Ein Vorschlag für dich" }).waitFor();
+
+  await page.getByRole("button", { name: "Jetzt planen" }).click();
+  await page.getByText("Deine letzte Rückmeldung war: „Lieber Romane als Sachbücher.").waitFor();
+  const prompt = (await stage.client(user).prompts()).filter((text) => text.includes("Mehr lesen")).at(-1);
+  expect(prompt).toContain("Lieber Romane als Sachbücher.");
+  await page.getByText("2 Pläne bisher").click();
+  await page.getByText("Das lag dem nächsten Plan vor.").waitFor();
+  expect(await stage.client(user).rows("todo")).toEqual([]);
+});
+
+it("two tabs show the same cards, and a decision counts in both", async () => {
+  const user = someone();
+  const device = await stage.device(user);
+  const [one, two] = [await device.open(), await device.open()];
+  await createMission(one, "Spanisch lernen", "Täglich eine Lektion");
+  await one.getByRole("button", { name: "Jetzt planen" }).click();
+  for (const page of [one, two]) await page.getByRole("heading", { name: "2 Vorschläge für dich" }).waitFor();
+  const buttons = await Promise.all([one, two].map((page) => page.getByRole("button", { name: /^Annehmen: Aufgabe/ }).elementHandle()));
+  await Promise.all(buttons.map((button) => button?.evaluate((element) => (element as HTMLElement).click())));
+  for (const page of [one, two]) await page.getByRole("heading", { name: "Ein Vorschlag für dich" }).waitFor();
+
+  await eventually(() => stage.client(user).rows("todo"), (rows) => rows.length > 0);
+  await one.waitForTimeout(3000);
+  expect(await stage.client(user).rows("todo")).toHaveLength(1);
+  const staged = (await stage.client(user).rows("ai")).filter((row) => row.actor?.kind === "system");
+  // The service's plan, and one row with the markers.
+  expect(staged).toHaveLength(2);
+});
+
+it("an edit made offline loses nothing, and loses nothing to what came meanwhile", async () => {
+  const user = someone();
+  const [phone, laptop] = [await stage.device(user), await stage.device(user)];
+  const away = await phone.open();
+  await createMission(away, "Garten", "Hochbeet bepflanzen");
+  const home = await laptop.open();
+  await home.getByRole("heading", { name: "Garten" }).waitFor();
+  await eventually(() => away.locator(".sync").innerText(), (text) => text === "Abgeglichen");
+
+  await phone.context.setOffline(true);
+  await home.getByRole("button", { name: "Jetzt planen" }).click();
+  await home.getByRole("heading", { name: "2 Vorschläge für dich" }).waitFor();
+  await cards(home).first().getByRole("button", { name: /^Annehmen/ }).click();
+  // Later than the plan, with a list that knows nothing of it.
+  await away.getByRole("button", { name: "Bearbeiten" }).click();
+  await away.getByLabel("Titel").fill("Garten im Frühling");
+  await away.getByLabel("Takt").selectOption("weekly");
+  await away.getByRole("button", { name: "Speichern" }).click();
+  await away.getByText("Offline, 1 Änderung wartet").waitFor();
+  await phone.context.setOffline(false);
+
+  for (const page of [away, home]) {
+    await page.getByRole("heading", { name: "Garten im Frühling" }).waitFor();
+    await page.getByText("Plant jeden Montag um 08:00 Uhr").waitFor();
+    await page.getByRole("heading", { name: "Ein Vorschlag für dich" }).waitFor();
+    await page.getByRole("checkbox", { name: /Hochbeet/ }).waitFor();
+  }
+});
+
+it("8 missions with 3 unread plans each are 24 times the steps, not more", async () => {
+  const user = someone();
+  const client = stage.client(user);
+  const ids = Array.from({ length: 8 }, (_, index) => `${user}-m${index}`);
+  const now = new Date().toISOString();
+  const fields = { title: "Mission", objective: "Ziel", conceptMarkdown: "", inputs: [], iterations: [], state: "active" };
+  const data = { ...fields, createdAt: now, updatedAt: now, cadence: { kind: "manual" }, nextRunAt: null };
+  const row = { table_name: "aiMissions", op: "insert" as const, data, field_timestamps: {}, actor: { kind: "user" as const } };
+  await client.push("ai", ids.map((id, index) => ({ ...row, record_id: id, id: `01990000-0000-7000-8${String(index).padStart(3, "0")}-${Date.now().toString(16).padStart(12, "0")}` })));
+  for (let plan = 0; plan < 3; plan += 1) for (const id of ids) expect((await client.run(id)).outcome).toBe("planned");
+
+  const device = await stage.device(user);
+  const page = await device.open();
+  const second = await device.open();
+  for (const tab of [page, second]) {
+    await tab.getByRole("heading", { name: "48 Vorschläge für dich" }).waitFor();
+    await tab.waitForTimeout(3000);
+    expect(await cards(tab).count()).toBe(48);
+  }
+  await page.reload();
+  await page.getByRole("heading", { name: "48 Vorschläge für dich" }).waitFor();
+  const other = await (await stage.device(user)).open();
+  await other.getByRole("heading", { name: "48 Vorschläge für dich" }).waitFor();
+  const markers = (await client.rows("ai")).filter((one) => one.actor?.kind === "system" && one.actor.source === "projection");
+  expect(markers).toHaveLength(8);
+});
