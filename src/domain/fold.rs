@@ -43,6 +43,11 @@ impl Fold {
         }
     }
 
+    /// The record after the rows so far.
+    pub fn record(&self) -> Option<&Record> {
+        self.0.as_ref()
+    }
+
     /// The record after all rows.
     pub fn finish(self) -> Option<Record> {
         self.0

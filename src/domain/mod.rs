@@ -3,6 +3,8 @@
 pub mod cadence;
 pub mod change;
 pub mod fold;
+pub mod healing;
+pub mod history;
 pub mod iteration;
 pub mod json;
 pub mod mission;
