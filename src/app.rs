@@ -47,8 +47,7 @@ pub enum StartError {
 pub fn runner(config: &Config, stop: CancellationToken) -> Result<(Store, Arc<Runner>), StartError> {
     let store =
         Store::new(config.database_url.expose_secret(), config.pool_size).map_err(StartError::Database)?;
-    let key = config.service_key.clone();
-    let llm = LlmClient::new(&config.llm_url, key, config.llm_model.clone(), config.llm_timeout)?;
+    let llm = LlmClient::from_config(config)?;
     let breaker = BreakerSettings { failures: config.breaker_failures, pause: config.breaker_pause };
     let policy = RetryPolicy {
         max_attempts: config.max_attempts,

@@ -1,16 +1,17 @@
 //! HTTP clients: the one place where TLS gets its provider.
 
-/// Start here, not at `reqwest::Client::builder()`, which panics without a provider.
+/// The builder of every client. `reqwest::Client::builder()` panics, because it knows no TLS provider.
 pub fn builder() -> reqwest::ClientBuilder {
-    // Fails only if there is one already, which is as good.
+    // Fails only where a provider is installed already, and that one will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // A proxy of the environment is for the internet: it would see the service key, and it cannot reach
-    // what is on this machine. Nothing is unpacked, even where another crate switches that feature on: a
-    // limit on a body's bytes is then one on memory.
+    // No proxy: one that the environment names is for the internet, would see the service key, and cannot reach what
+    // is on this machine. No decompression, even where another crate switches that feature on: so a limit on a body's
+    // bytes is a limit on memory.
     reqwest::Client::builder().no_proxy().no_gzip().no_brotli().no_zstd().no_deflate()
 }
 
-/// Why a call failed. The outermost error only says that sending failed, and where to; the innermost says why.
+/// The innermost cause of a failed call, such as "connection refused". The outermost error only says that sending
+/// failed, and where to.
 pub fn cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {

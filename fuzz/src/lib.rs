@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use mana_ai::domain::iteration::PastIteration;
+use mana_ai::llm::error::LlmError;
 use mana_ai::llm::response as answers;
 use mana_ai::planner::plan::{MAX_STEPS, Plan};
 use mana_ai::planner::tools::TOOLS;
@@ -56,18 +57,21 @@ pub fn answer(input: &[u8]) {
     let read = answers::read(input);
     let tree = serde_json::from_slice::<Value>(input).unwrap_or_default();
     let choice = tree["choices"].get(0).unwrap_or(&Value::Null);
+    let stopped = choice["finish_reason"].as_str().unwrap_or_default();
     let expected = match &choice["message"]["content"] {
+        _ if stopped == "content_filter" => None,
         Value::String(text) => Some(text.clone()),
         Value::Array(parts) => joined(parts),
         _ => None,
     };
+    let expected = expected.filter(|text| !text.is_empty() || stopped != "length");
     // The one fault that a tree does not know: it is the tree's own.
-    if read != Err("its body holds a key that cannot be read safely") {
+    if read != Err(LlmError::BadResponse("its body holds a key that cannot be read safely")) {
         assert_eq!(read.as_ref().ok().map(|answer| &answer.content), expected.as_ref());
     }
     if let Ok(answer) = read {
         let tokens = tree["usage"]["prompt_tokens"].as_u64().unwrap_or_default();
-        assert_eq!(answer.usage.prompt_tokens, tokens);
+        assert_eq!(answer.tokens.prompt, tokens);
         plan_text(&answer.content);
     }
 }

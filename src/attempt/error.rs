@@ -3,7 +3,7 @@
 use crate::domain::mission::Unreadable;
 use crate::domain::run::Disposition;
 use crate::domain::run::RunOutcome;
-use crate::llm::client::LlmError;
+use crate::llm::error::LlmError;
 use crate::llm::service::CallError;
 use crate::planner::plan::PlanError;
 use crate::store::{Blame, StoreError};
@@ -62,7 +62,8 @@ impl AttemptError {
         }
         match self.disposition() {
             Disposition::Transient | Disposition::MissionFault => RunOutcome::Failed,
-            Disposition::RateLimited { .. } => RunOutcome::RateLimited,
+            // The ledger has one word for "mana-llm told everybody to wait"; the reason says which of the two it was.
+            Disposition::RateLimited { .. } | Disposition::ProvidersDown { .. } => RunOutcome::RateLimited,
             Disposition::Misconfigured => RunOutcome::Misconfigured,
             Disposition::Uncharged => RunOutcome::Database,
             Disposition::Permanent => RunOutcome::Quarantined,
@@ -72,7 +73,9 @@ impl AttemptError {
     /// The summary of a slot that failed, for the user: what happened and what comes next, in plain German.
     pub fn told_to_user(&self, attempts: u32, comes_again: bool, rests: bool) -> String {
         let what = match self {
-            Self::Plan(_) => "Die KI hat keinen brauchbaren Plan geliefert.",
+            Self::Plan(_) | Self::Call(CallError::Llm(LlmError::NoText(_))) => {
+                "Die KI hat keinen brauchbaren Plan geliefert."
+            }
             Self::Call(CallError::Llm(LlmError::PromptRefused { .. })) => {
                 "Der KI-Dienst hat die Anfrage zu dieser Mission nicht angenommen; vielleicht ist ihr Text zu lang."
             }

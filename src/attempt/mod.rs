@@ -28,9 +28,11 @@ pub use report::Report;
 use crate::attempt::retry::RetryPolicy;
 use crate::domain::mission::Mission;
 use crate::domain::run::Usage;
+use crate::llm::client::Completion;
+use crate::llm::error::StopReason;
 use crate::llm::service::LlmService;
 use crate::metrics::{GaugeGuard, Metrics};
-use crate::planner::plan::Plan;
+use crate::planner::plan::{Plan, PlanError};
 use crate::planner::prompt::{self, Messages};
 use crate::planner::tools::TOOLS;
 use crate::store::log::read::fold_mission;
@@ -101,8 +103,8 @@ impl Worker {
 
     /// The plan, after one chance to repair an answer that is none.
     async fn ask(&self, messages: &Messages, usage: &mut Usage) -> Result<Plan, AttemptError> {
-        let answer = self.llm.complete(messages, usage).await?.content;
-        let fault = match Plan::read(&answer, &TOOLS) {
+        let answer = self.llm.complete(messages, usage).await?;
+        let fault = match read_plan(&answer) {
             Ok(plan) => return Ok(plan),
             Err(fault) => fault,
         };
@@ -110,8 +112,8 @@ impl Worker {
         // The first call took its time: could the result of another one still be stored?
         preflight(&self.store).await?;
         self.metrics.repairs_total.inc();
-        let answer = self.llm.complete(&prompt::repair(messages, &answer, &fault), usage).await?.content;
-        Ok(Plan::read(&answer, &TOOLS)?)
+        let repair = prompt::repair(messages, &answer.content, &fault);
+        Ok(read_plan(&self.llm.complete(&repair, usage).await?)?)
     }
 
     /// Folds the mission: the schedule may be behind the log, which alone decides. `Err` is the end of an
@@ -151,4 +153,15 @@ impl Worker {
             }
         }
     }
+}
+
+/// The plan of an answer. JSON that ends too early is named by its cause, where mana-llm told that the model reached its
+/// limit: a repair then needs a shorter plan, not better JSON.
+fn read_plan(answer: &Completion) -> Result<Plan, PlanError> {
+    Plan::read(&answer.content, &TOOLS).map_err(|fault| match fault {
+        PlanError::NotJson { .. } | PlanError::OpenFence if answer.stopped == Some(StopReason::Length) => {
+            PlanError::CutAtLimit
+        }
+        fault => fault,
+    })
 }

@@ -55,7 +55,9 @@ impl RetryPolicy {
             Disposition::Permanent => Next::OnNewRow,
             Disposition::Uncharged => Next::Again(Duration::ZERO),
             Disposition::Misconfigured => Next::Again(refused()),
-            Disposition::RateLimited { retry_after } => Next::Again(retry_after + refused()),
+            Disposition::RateLimited { retry_after } | Disposition::ProvidersDown { retry_after } => {
+                Next::Again(retry_after + refused())
+            }
             Disposition::Transient | Disposition::MissionFault if tried.attempt >= self.max_attempts => {
                 Next::GiveUp
             }

@@ -25,6 +25,8 @@ pub struct Config {
     pub migrate_on_start: bool,
     /// `MANA_SERVICE_KEY`: opens `/internal`, and is our key at mana-llm. No default.
     pub service_key: SecretString,
+    /// `MANA_LLM_API_KEY`: sent to mana-llm as `X-API-Key` in place of the service key, where it has a key set.
+    pub llm_api_key: Option<SecretString>,
     /// `MANA_LLM_URL`: base of mana-llm.
     pub llm_url: String,
     /// `MANA_LLM_MODEL`: `provider/model` or an alias.
@@ -107,6 +109,9 @@ impl Config {
                 "the key that the services share, in visible ASCII",
                 |key| key.bytes().all(|byte| byte.is_ascii_graphic()),
             ),
+            llm_api_key: read.hidden("MANA_LLM_API_KEY", "mana-llm's own key, in visible ASCII", |key| {
+                key.bytes().all(|byte| byte.is_ascii_graphic()).then(|| SecretString::from(key))
+            }),
             llm_url: read.url("MANA_LLM_URL", "http://localhost:3025"),
             llm_model: read.text("MANA_LLM_MODEL", "mana/reasoning"),
             llm_timeout: read.ms("MANA_LLM_TIMEOUT_MS", 60_000, 100..=DAY_MS),

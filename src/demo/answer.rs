@@ -1,5 +1,5 @@
-//! What the stand-in's "model" says: a plan that follows from the prompt, so that the demo shows a
-//! prompt being read.
+//! The text that the stand-in's model writes: a plan made from the words of the prompt, so that the demo shows that the
+//! prompt reaches the model.
 
 use serde_json::{Value, json};
 

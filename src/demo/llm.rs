@@ -1,4 +1,4 @@
-//! A stand-in for mana-llm: the same protocol over a socket, answers on demand, good or bad.
+//! A stand-in for mana-llm: the same protocol over a socket, with good or bad answers as the caller says.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -43,18 +43,20 @@ pub enum Behaviour {
     Hold,
 }
 
-/// What a client sent.
+/// A request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Recorded {
-    /// The `Authorization` header.
+    /// The `Authorization` header, empty where there is none.
     pub authorization: String,
+    /// The `X-API-Key` header, empty where there is none.
+    pub api_key: String,
     /// The `traceparent` header.
     pub traceparent: String,
     /// The JSON body.
     pub body: Value,
 }
 
-/// The server. Stops when dropped.
+/// A running stand-in. Stops when dropped.
 #[derive(Debug)]
 pub struct StandIn {
     url: String,
@@ -72,6 +74,9 @@ struct Shared {
 
 impl StandIn {
     /// Listens on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// Where no port can be bound.
     pub async fn start(behaviour: Behaviour) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             behaviour: watch::Sender::new(behaviour),
@@ -97,8 +102,8 @@ impl StandIn {
         self.shared.behaviour.send_replace(behaviour);
     }
 
-    /// The next calls get these answers, one each in the order of their arrival; then
-    /// [`StandIn::behave`] counts again. `Hold` waits for that as well.
+    /// The next calls get these answers, one each in the order of their arrival; the calls after them are answered as
+    /// [`StandIn::behave`] said. A `Hold` among these also waits for the next call of `behave`.
     pub fn script(&self, answers: impl IntoIterator<Item = Behaviour>) {
         self.shared.script.lock().expect("no holder panics").extend(answers);
     }
@@ -130,6 +135,7 @@ async fn complete(
         |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let recorded = Recorded {
         authorization: header("authorization"),
+        api_key: header("x-api-key"),
         traceparent: header("traceparent"),
         body: body.clone(),
     };
@@ -146,8 +152,9 @@ async fn complete(
 }
 
 impl Shared {
-    /// How to answer it: as the script says, else as [`StandIn::behave`] says. The count comes last: whoever
-    /// waited for it may say something new.
+    /// Keeps the request, and takes the next answer of the script, if there is one. The receiver tells what
+    /// [`StandIn::behave`] says from now on. The count goes up last, because a test that has waited for it may change
+    /// the answers at once.
     fn record(&self, request: Recorded) -> (watch::Receiver<Behaviour>, Option<Behaviour>) {
         let mut requests = self.requests.lock().expect("no holder panics");
         requests.push(request);
@@ -197,7 +204,8 @@ fn completion_body(content: &str) -> Value {
     })
 }
 
-/// An error in the stream makes the server close the connection early: not before what came first is sent.
+/// The first half of a completion. The error after it makes the server close the connection; the short wait before lets
+/// it send that half.
 fn half(content: &str) -> Response {
     let mut body = completion_body(content).to_string().into_bytes();
     body.truncate(body.len() / 2);

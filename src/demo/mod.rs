@@ -4,6 +4,7 @@ pub mod answer;
 pub mod database;
 pub mod device;
 pub mod llm;
+pub mod llm_errors;
 mod missions;
 pub mod postgres;
 mod print;

@@ -55,26 +55,35 @@ impl RunOutcome {
     }
 }
 
-/// What an attempt cost.
+/// What an attempt cost: the sum over its calls of mana-llm, of which it makes two where the first plan needs a repair.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// The model that answered, behind the alias.
+    /// The model that answered last, behind the alias.
     pub model: Option<String>,
     /// Tokens in, over all calls.
     pub prompt_tokens: u64,
-    /// Tokens out.
+    /// Tokens out, over all calls.
     pub completion_tokens: u64,
     /// Time with mana-llm; `None` where it was not called.
     pub latency: Option<Duration>,
 }
 
-/// Tokens of a call, 0 where not told.
+impl Usage {
+    /// Adds the tokens of a call that was answered.
+    pub fn add_call(&mut self, model: Option<&str>, tokens: CallTokens) {
+        self.prompt_tokens = self.prompt_tokens.saturating_add(tokens.prompt);
+        self.completion_tokens = self.completion_tokens.saturating_add(tokens.completion);
+        self.model = model.map(str::to_owned);
+    }
+}
+
+/// Tokens of a single call, 0 where mana-llm did not tell them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TokenUsage {
+pub struct CallTokens {
     /// In.
-    pub prompt_tokens: u64,
+    pub prompt: u64,
     /// Out.
-    pub completion_tokens: u64,
+    pub completion: u64,
 }
 
 /// The end of a run.
@@ -107,6 +116,11 @@ pub enum Disposition {
     /// mana-llm asks for patience.
     RateLimited {
         /// For so long.
+        retry_after: Duration,
+    },
+    /// mana-llm has no provider that works: nobody's call is taken for now.
+    ProvidersDown {
+        /// When to ask again, from now.
         retry_after: Duration,
     },
     /// mana-llm refuses us as we are configured: an operator has to act.

@@ -1,23 +1,51 @@
-//! The body of a successful answer → what the model said, or why it is none. No I/O, so that it can be fuzzed.
+//! The body of a successful answer → what the model said, or why there is no text in it. No I/O, so that it can be
+//! fuzzed.
 //!
-//! Nothing builds a tree of the body: it has no say in how much memory it takes.
+//! Fields are looked up in the text. A tree of the body would take up to seventy times its size in memory.
 
 use serde_json::value::RawValue;
 
+use super::error::{LlmError, StopReason};
 use crate::domain::json::{self, Fault, field};
-use crate::domain::run::TokenUsage;
+use crate::domain::run::CallTokens;
 
 /// What we read of a chat completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// `choices[0].message.content`.
     pub content: String,
-    /// What it cost.
-    pub usage: TokenUsage,
+    /// What the call cost.
+    pub tokens: CallTokens,
+    /// `choices[0].finish_reason`, where it is one that leaves half a text.
+    pub stopped: Option<StopReason>,
 }
 
-/// Reads it, or says what is wrong with it, as the end of "mana-llm answered, but …".
-pub fn read(body: &[u8]) -> Result<Answer, &'static str> {
+/// Reads a completion.
+///
+/// # Errors
+/// [`LlmError::BadResponse`] where the body is no completion, [`LlmError::NoText`] where its model stopped early and
+/// left no text. A filter may leave the first half of one; that is no answer either.
+pub fn read(body: &[u8]) -> Result<Answer, LlmError> {
+    let text = json_text(body).map_err(LlmError::BadResponse)?;
+    let bad = LlmError::BadResponse;
+    let choices: Vec<&RawValue> = field(text, "choices").ok_or(bad("its body is no chat completion"))?;
+    let choice = choices.first().ok_or(bad("its list of choices is empty"))?.get();
+    let stopped = field::<String>(choice, "finish_reason").and_then(|reason| StopReason::named(&reason));
+    if stopped == Some(StopReason::ContentFilter) {
+        return Err(LlmError::NoText(StopReason::ContentFilter));
+    }
+    match (content(choice), stopped) {
+        (Ok(content), Some(StopReason::Length)) if content.is_empty() => {
+            Err(LlmError::NoText(StopReason::Length))
+        }
+        (Ok(content), _) => Ok(Answer { content, tokens: tokens(text), stopped }),
+        (Err(_), Some(stopped)) => Err(LlmError::NoText(stopped)),
+        (Err(fault), None) => Err(bad(fault)),
+    }
+}
+
+/// The body as JSON that can be read, or what is wrong with it.
+fn json_text(body: &[u8]) -> Result<&str, &'static str> {
     // UTF-16 of ASCII is UTF-8 too, but then it holds NUL, which no JSON does.
     let text = str::from_utf8(body).ok().filter(|text| !text.contains('\0'));
     let text = text.ok_or("its body is not UTF-8")?;
@@ -25,13 +53,18 @@ pub fn read(body: &[u8]) -> Result<Answer, &'static str> {
         return Err("its body is HTML or XML: does MANA_LLM_URL lead to mana-llm?");
     }
     json::check(text).map_err(reason)?;
-    let choices: Vec<&RawValue> = field(text, "choices").ok_or("its body is no chat completion")?;
-    let choice = choices.first().ok_or("it has no choices")?;
-    let message: Option<&RawValue> = field(choice.get(), "message");
+    Ok(text)
+}
+
+/// The text of a choice, or what is wrong with it.
+fn content(choice: &str) -> Result<String, &'static str> {
+    let message: Option<&RawValue> = field(choice, "message");
     let content: Option<&RawValue> = message.and_then(|message| field(message.get(), "content"));
-    let content = content.filter(|content| content.get() != "null").ok_or("its message has no content")?;
-    let content = plain(content).ok_or("its message's content is no text")?;
-    Ok(Answer { content, usage: usage(text) })
+    let content = content.ok_or("its message has no content")?;
+    if content.get() == "null" {
+        return Err("its message's content is null");
+    }
+    plain(content).ok_or("its message's content is no text")
 }
 
 fn reason(fault: Fault) -> &'static str {
@@ -43,8 +76,8 @@ fn reason(fault: Fault) -> &'static str {
     }
 }
 
-/// A string; or, as some OpenAI-compatible servers send it, a list of parts, of which `text` is the answer
-/// and others, such as `thinking`, are not.
+/// The text of a content. It is a string, or, from some OpenAI-compatible servers, a list of parts: those of type
+/// `text` are the answer, others, such as `thinking`, are not.
 fn plain(content: &RawValue) -> Option<String> {
     if let Ok(text) = serde_json::from_str(content.get()) {
         return Some(text);
@@ -56,9 +89,9 @@ fn plain(content: &RawValue) -> Option<String> {
     (!texts.is_empty()).then(|| texts.concat())
 }
 
-/// A count that cannot be read is no reason to throw away an answer that was paid for.
-fn usage(completion: &str) -> TokenUsage {
+/// A count that cannot be read is 0: it is no reason to throw away an answer that was paid for.
+fn tokens(completion: &str) -> CallTokens {
     let usage: Option<&RawValue> = field(completion, "usage");
-    let tokens = |name| usage.and_then(|usage| field(usage.get(), name)).unwrap_or_default();
-    TokenUsage { prompt_tokens: tokens("prompt_tokens"), completion_tokens: tokens("completion_tokens") }
+    let count = |name| usage.and_then(|usage| field(usage.get(), name)).unwrap_or_default();
+    CallTokens { prompt: count("prompt_tokens"), completion: count("completion_tokens") }
 }

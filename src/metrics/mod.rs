@@ -19,7 +19,7 @@ use models::{Models, NONE};
 pub use routes::UNMATCHED;
 use routes::{KNOWN_ANSWERS, known_routes};
 
-use crate::domain::run::{RunOutcome, TokenUsage};
+use crate::domain::run::{CallTokens, RunOutcome};
 use crate::store::schedule::queries::{PoolUse, ScheduleGauges};
 
 /// From an idle tick to one that does nothing else for ten minutes.
@@ -138,11 +138,11 @@ impl Metrics {
     }
 
     /// A call of mana-llm that ended: with the model that answered, if one did and said so.
-    pub fn called(&self, model: Option<&str>, took: Duration, usage: TokenUsage) {
+    pub fn called(&self, model: Option<&str>, took: Duration, tokens: CallTokens) {
         let model = self.models.label(model);
         self.planner_request_duration_seconds.with_label_values(&[model]).observe(took.as_secs_f64());
-        for (kind, tokens) in [("prompt", usage.prompt_tokens), ("completion", usage.completion_tokens)] {
-            self.llm_tokens_total.with_label_values(&[model, kind]).inc_by(tokens);
+        for (kind, count) in [("prompt", tokens.prompt), ("completion", tokens.completion)] {
+            self.llm_tokens_total.with_label_values(&[model, kind]).inc_by(count);
         }
     }
 

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 
 use crate::config::Config;
-use crate::llm::client::{LlmClient, LlmError};
+use crate::domain::run::Disposition;
+use crate::llm::client::LlmClient;
 use crate::planner::prompt;
 use crate::store::{Store, StoreError, access, preflight};
 
@@ -110,18 +111,17 @@ async fn writable(store: &Store) -> Result<String, String> {
 
 /// One tiny call.
 async fn call(config: &Config) -> Result<String, String> {
-    let key = config.service_key.clone();
-    let llm = LlmClient::new(&config.llm_url, key, config.llm_model.clone(), config.llm_timeout)
-        .map_err(|error| error.to_string())?;
+    let llm = LlmClient::from_config(config).map_err(|error| error.to_string())?;
     let began = Instant::now();
     match llm.complete(&prompt::smallest()).await {
         Ok(completion) => {
             let model = completion.resolved_model.unwrap_or_else(|| config.llm_model.clone());
             Ok(format!("{model} answered after {} ms", began.elapsed().as_millis()))
         }
-        Err(error @ (LlmError::Misconfigured { .. } | LlmError::RateLimited { .. })) => {
-            Err(error.to_string())
+        // Only what says nothing of its cause gets a guess at it.
+        Err(error) if error.disposition() == Disposition::Transient => {
+            Err(format!("{error}: is MANA_LLM_URL right, and is it up?"))
         }
-        Err(error) => Err(format!("{error}: is MANA_LLM_URL right, and is it up?")),
+        Err(error) => Err(error.to_string()),
     }
 }

@@ -55,6 +55,9 @@ pub enum PlanError {
         /// Where in that line, from 1.
         column: usize,
     },
+    /// The model reached its limit of tokens before the plan's end, so the JSON has no end either.
+    #[error("the answer was cut at the model's limit")]
+    CutAtLimit,
     /// The fence is never closed, or holds more than the JSON.
     #[error("the fenced block does not end right after the JSON")]
     OpenFence,

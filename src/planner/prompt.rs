@@ -52,9 +52,15 @@ pub fn smallest() -> Messages {
 
 /// The same conversation with an answer that was no usable plan, and what was wrong with it.
 pub fn repair(messages: &Messages, answer: &str, fault: &PlanError) -> Messages {
+    let shorter = match fault {
+        PlanError::CutAtLimit => {
+            " Sie war zu lang. Schlage jetzt höchstens zwei Schritte vor und fasse jeden Text kurz."
+        }
+        _ => "",
+    };
     let correction = format!(
-        "Diese Antwort ist nicht verwendbar: {fault}. Antworte noch einmal, vollständig und berichtigt, und nur mit \
-dem JSON-Objekt der verlangten Form."
+        "Diese Antwort ist nicht verwendbar: {fault}.{shorter} Antworte noch einmal, vollständig und berichtigt, und nur \
+mit dem JSON-Objekt der verlangten Form."
     );
     let mut messages = messages.clone();
     messages.0.extend([

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mana_ai::attempt::retry::{Next, REST, RetryPolicy, Tried};
 use mana_ai::domain::run::Disposition;
 use mana_ai::llm::breaker::{Breaker, BreakerSettings, CallEnd, Permit, Why};
-use mana_ai::llm::client::clamp_retry_after;
+use mana_ai::llm::error::clamp_retry_after;
 use proptest::prelude::*;
 
 const POLICY: RetryPolicy =

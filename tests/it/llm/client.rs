@@ -1,24 +1,27 @@
-//! mana-llm late, bad, huge, gone: each has its own error, nothing is lost, and the next tick plans.
+//! mana-llm answers late, badly, without end, or not at all: each has its own error, nothing is lost, and the next tick
+//! plans.
 
 use std::io::Write as _;
 use std::time::Duration;
 
 use mana_ai::demo::llm::{Behaviour, StandIn};
-use mana_ai::llm::client::{LlmClient, LlmError};
+use mana_ai::llm::client::{Credential, LlmClient};
+use mana_ai::llm::error::LlmError;
 use mana_ai::planner::prompt::{Message, Messages};
 use secrecy::SecretString;
 use serde_json::json;
 
 use crate::support::{KEY, World, due_mission, soon, with};
 
-const MARKER: &str = "the user's own words";
+pub const MARKER: &str = "the user's own words";
 
 fn client(url: &str, timeout_ms: u64) -> LlmClient {
     let timeout = Duration::from_millis(timeout_ms);
-    LlmClient::new(url, SecretString::from(KEY), "mana/reasoning".into(), timeout).unwrap()
+    let key = Credential::ServiceKey(SecretString::from(KEY));
+    LlmClient::new(url, key, "mana/reasoning".into(), timeout).unwrap()
 }
 
-async fn ask(behaviour: Behaviour, timeout_ms: u64) -> Result<String, LlmError> {
+pub async fn ask(behaviour: Behaviour, timeout_ms: u64) -> Result<String, LlmError> {
     let stand_in = StandIn::start(behaviour).await.unwrap();
     let message = |role| Message { role, content: MARKER.into() };
     let messages = Messages(vec![message("system"), message("user")]);
@@ -40,8 +43,9 @@ async fn each_failure_has_its_case() {
     }
     for (behaviour, expected) in [
         (Behaviour::Flood, "its body is over 1 MiB"),
-        (raw(200, &[], r#"{"choices": []}"#), "it has no choices"),
-        (raw(200, &[], r#"{"choices": [{"message": {"content": null}}]}"#), "its message has no content"),
+        (raw(200, &[], r#"{"choices": []}"#), "its list of choices is empty"),
+        (raw(200, &[], r#"{"choices": [{"message": {"content": null}}]}"#), "its message's content is null"),
+        (raw(200, &[], r#"{"choices": [{"message": {}}]}"#), "its message has no content"),
         (raw(500, &[], MARKER), "failed with 500"),
         (raw(503, &[], "{}"), "failed with 503"),
         (raw(401, &[], MARKER), "rejected the call with 401"),
@@ -142,7 +146,7 @@ async fn an_unusable_answer_says_why() {
     }
     // As a rejection's body it is only looked at for a code.
     let rejected = ask(raw(400, &[], &layered(1_000_000)), 20_000).await.unwrap_err();
-    assert!(matches!(rejected, LlmError::PromptRefused { code: None, .. }), "{rejected}");
+    assert!(matches!(rejected, LlmError::PromptRefused { kind: None, .. }), "{rejected}");
 }
 
 #[tokio::test]
