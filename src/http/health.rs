@@ -1,4 +1,4 @@
-//! Is it alive, and is it able to work? Open to everybody, so that probes need no key.
+//! Does the process live, and can it plan missions? Open to everybody, so that probes need no key.
 
 use axum::Json;
 use axum::extract::State;
@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::AppState;
+use super::state::AppState;
 
 /// A process that answers.
 #[derive(Debug, Serialize, ToSchema)]

@@ -7,18 +7,26 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-
 use utoipa::openapi::OpenApi;
 
-use crate::http::request::known;
-use crate::metrics::{Metrics, UNMATCHED};
+use super::request::method_label;
+use crate::metrics::Metrics;
 use crate::runner::Runner;
 
-/// The version of the text format.
+/// The content type of Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The route of a path that is none of ours. The path itself would be a series per stranger's idea.
+const UNMATCHED: &str = "unmatched";
+/// Method, route and status of answers to expect, beside those of the routes that are described.
+const KNOWN_ANSWERS: [[&str; 3]; 4] = [
+    ["GET", "/metrics", "200"],
+    ["GET", "/internal/openapi.json", "200"],
+    ["GET", "/internal/openapi.json", "401"],
+    ["GET", UNMATCHED, "404"],
+];
 
-/// All series. Asks no database, so it answers whatever that does.
-pub async fn metrics(State(runner): State<Arc<Runner>>) -> Response {
+/// All series. Asks no database, so that it answers whatever the database does.
+pub(super) async fn metrics(State(runner): State<Arc<Runner>>) -> Response {
     match runner.exposition() {
         Ok(text) => ([(header::CONTENT_TYPE, TEXT)], text).into_response(),
         Err(error) => {
@@ -28,24 +36,31 @@ pub async fn metrics(State(runner): State<Arc<Runner>>) -> Response {
     }
 }
 
-/// The series of every route that is described, before anybody asks for it.
+/// Begins the series of every answer to expect. One that appeared with its first event would hide that event from
+/// `increase`.
 pub fn start_at_zero(metrics: &Metrics, described: &OpenApi) {
+    for [method, route, status] in KNOWN_ANSWERS {
+        begin(metrics, method, route, status);
+    }
     let Ok(described) = serde_json::to_value(&described.paths) else { return };
     for (path, item) in described.as_object().into_iter().flatten() {
         for (method, operation) in item.as_object().into_iter().flatten() {
-            let method = method.to_uppercase();
             for (status, _) in operation["responses"].as_object().into_iter().flatten() {
-                metrics.http_requests_total.with_label_values(&[method.as_str(), path, status]);
-                metrics.http_request_duration_seconds.with_label_values(&[method.as_str(), path]);
+                begin(metrics, &method.to_uppercase(), path, status);
             }
         }
     }
 }
 
-/// Counts a request once it is answered. Outermost, so that a refused one is counted too.
-pub async fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+fn begin(metrics: &Metrics, method: &str, route: &str, status: &str) {
+    metrics.http_requests_total.with_label_values(&[method, route, status]);
+    metrics.http_request_duration_seconds.with_label_values(&[method, route]);
+}
+
+/// The outermost layer: counts a request once it is answered, also one that a layer further in refuses.
+pub(super) async fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let method = known(request.method());
+    let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);

@@ -1,4 +1,4 @@
-//! Where missions stand, and what an operator may do with one. None of their text.
+//! Where missions stand, and what an operator may do with one. No answer holds a mission's text.
 
 use std::sync::Arc;
 
@@ -9,15 +9,17 @@ use serde::{Deserialize, Serialize};
 use tracing::Instrument as _;
 use utoipa::{IntoParams, ToSchema};
 
-use super::AppState;
-use super::error::{ApiError, ErrorBody, MissionPath, Params, RecordId};
+use super::error::{ApiError, ErrorBody};
+use super::params::{MissionPath, Params, RecordId};
+use super::responses::{BadQuery, MissionErrors, NoDatabase, Unauthorized};
+use super::state::AppState;
 use crate::ops::explain::{MissionStatus, inspect};
 use crate::runner::NotRun;
 use crate::store::operations::lift_waits;
 use crate::store::runs::Run;
 use crate::store::schedule::claim::{Quarantined, quarantined};
 
-/// Of `quarantined`, in one answer.
+/// Missions on a page of `/internal/quarantine`.
 const PAGE: u32 = 1000;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -37,9 +39,7 @@ pub(super) struct Missions {
 
 /// Where each mission of a user stands: due or not, and why.
 #[utoipa::path(get, path = "/internal/missions", tag = "missions", params(MissionsParams), responses(
-    (status = 200, body = Missions), (status = 400, body = ErrorBody, description = "A parameter is missing or wrong"),
-    (status = 401, body = ErrorBody, description = "The key is missing or wrong"),
-    (status = 503, body = ErrorBody, description = "The database did not answer")))]
+    (status = 200, body = Missions), (status = 400, body = ErrorBody, description = "A parameter is missing or wrong"), Unauthorized, NoDatabase))]
 pub(super) async fn list(
     State(state): State<AppState>,
     Params(params): Params<MissionsParams>,
@@ -51,10 +51,7 @@ pub(super) async fn list(
 /// Where a mission stands: its schedule, why it is due or not, its latest attempts.
 #[utoipa::path(get, path = "/internal/missions/{user}/{mission}", tag = "missions",
     params(MissionPath), responses(
-    (status = 200, body = MissionStatus), (status = 400, body = ErrorBody, description = "An id is not one"),
-    (status = 401, body = ErrorBody, description = "The key is missing or wrong"),
-    (status = 404, body = ErrorBody, description = "This user has no such mission"),
-    (status = 503, body = ErrorBody, description = "The database did not answer")))]
+    (status = 200, body = MissionStatus), MissionErrors, Unauthorized, NoDatabase))]
 pub(super) async fn show(
     State(state): State<AppState>,
     path: MissionPath,
@@ -73,14 +70,12 @@ async fn status_of(state: &AppState, path: &MissionPath) -> Result<MissionStatus
 #[utoipa::path(post, path = "/internal/missions/{user}/{mission}/run", tag = "missions",
     params(MissionPath), responses(
     (status = 200, body = Run, description = "It was tried: outcome and reason tell how that ended"),
-    (status = 400, body = ErrorBody, description = "An id is not one"),
-    (status = 401, body = ErrorBody, description = "The key is missing or wrong"),
-    (status = 404, body = ErrorBody, description = "This user has no such mission"),
+    MissionErrors, Unauthorized,
     (status = 409, body = ErrorBody, description = "It may not be tried now, and why"),
     (status = 503, body = ErrorBody, description = "The database did not answer, or mana-llm is not to be called now")))]
 pub(super) async fn run(State(state): State<AppState>, path: MissionPath) -> Result<Json<Run>, ApiError> {
     let status = status_of(&state, &path).await?;
-    // In a task of its own: a client that hangs up must not drop a call that is paid for.
+    // In a task of its own: a client that hangs up drops this handler, but must not drop a call that is paid for.
     let runner = Arc::clone(&state.runner);
     let run = state
         .ticks
@@ -109,10 +104,7 @@ pub(super) struct Released {
 /// Lifts what keeps a mission waiting: quarantine, backoff, rest. One whose rows cannot be read stays as it is.
 #[utoipa::path(post, path = "/internal/missions/{user}/{mission}/release", tag = "missions",
     params(MissionPath), responses(
-    (status = 200, body = Released), (status = 400, body = ErrorBody, description = "An id is not one"),
-    (status = 401, body = ErrorBody, description = "The key is missing or wrong"),
-    (status = 404, body = ErrorBody, description = "This user has no such mission"),
-    (status = 503, body = ErrorBody, description = "The database did not answer")))]
+    (status = 200, body = Released), MissionErrors, Unauthorized, NoDatabase))]
 pub(super) async fn release(
     State(state): State<AppState>,
     path: MissionPath,
@@ -145,9 +137,7 @@ pub(super) struct QuarantinePage {
 
 /// The missions of all users that are set aside, and why.
 #[utoipa::path(get, path = "/internal/quarantine", tag = "missions", params(QuarantineParams), responses(
-    (status = 200, body = QuarantinePage), (status = 400, body = ErrorBody, description = "A parameter is wrong"),
-    (status = 401, body = ErrorBody, description = "The key is missing or wrong"),
-    (status = 503, body = ErrorBody, description = "The database did not answer")))]
+    (status = 200, body = QuarantinePage), BadQuery, Unauthorized, NoDatabase))]
 pub(super) async fn list_quarantined(
     State(state): State<AppState>,
     Params(params): Params<QuarantineParams>,

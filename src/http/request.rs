@@ -1,4 +1,4 @@
-//! A request of HTTP as it is told: its id, its span, one line at its end.
+//! What the log and the traces tell of a request: its id, its span, and one line at its end.
 
 use std::time::{Duration, Instant};
 
@@ -8,41 +8,32 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::{Instrument as _, Span};
 
+use super::auth::{is_internal, is_trusted};
 use crate::telemetry::{context, ms};
 
 const ID_HEADER: &str = "x-request-id";
-/// In bytes.
+/// Of a caller's request id, in bytes.
 const LONGEST_ID: usize = 128;
 
-/// The outermost layer of the routes. The caller's `x-request-id`, or one of ours, is in the lines of this
-/// request and in the answer.
-pub async fn around_request(request: Request, next: Next) -> Response {
+/// A layer that opens the span of a request and writes its line at the end. The caller's `x-request-id`, or one of ours,
+/// is in every log line of the request and in the answer.
+pub(super) async fn around_request(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request_id(request.headers());
     let internal = is_internal(request.uri().path());
     let span = span(&request, &id);
-    // A stranger should not write into anybody's trace.
-    if internal && request.extensions().get::<Trusted>().is_some() {
+    // Only callers with the service key: a stranger must not write into anybody's trace.
+    if internal && is_trusted(&request) {
         context::adopt(&span, request.headers());
     }
     let mut response = next.run(request).instrument(span.clone()).await;
-    span.in_scope(|| tell(internal, response.status(), began.elapsed()));
+    span.in_scope(|| log_end(internal, response.status(), began.elapsed()));
     response.headers_mut().insert(ID_HEADER, id);
     response
 }
 
-/// Marks a request that came with the service key.
-#[derive(Debug, Clone, Copy)]
-pub struct Trusted;
-
-/// Does the path ask for the service key? Known before routing, so that an unknown one tells a stranger
-/// nothing either.
-pub fn is_internal(path: &str) -> bool {
-    path.split('/').nth(1) == Some("internal")
-}
-
-/// A client may make methods up.
-pub fn known(method: &Method) -> &'static str {
+/// The method as a label: a client may make methods up, and each would be a series of its own.
+pub(super) fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",
@@ -55,9 +46,9 @@ pub fn known(method: &Method) -> &'static str {
     }
 }
 
-/// The route, never the path: that is whatever a stranger writes.
+/// The span names the route, never the path, which holds ids or whatever a stranger writes.
 fn span(request: &Request, id: &HeaderValue) -> Span {
-    let method = known(request.method());
+    let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
     tracing::info_span!(
         "request",
@@ -71,8 +62,8 @@ fn span(request: &Request, id: &HeaderValue) -> Span {
     )
 }
 
-/// What operators asked for is worth a line; probes and strangers would fill the log.
-fn tell(internal: bool, status: StatusCode, elapsed: Duration) {
+/// One line at `info` for what operators ask; at `debug` for probes and strangers, which would fill the log.
+fn log_end(internal: bool, status: StatusCode, elapsed: Duration) {
     let span = Span::current();
     let elapsed_ms = ms(elapsed);
     span.record("status", status.as_u16());
