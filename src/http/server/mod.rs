@@ -1,16 +1,26 @@
-//! HTTP connections: how many, and how long each may keep us waiting.
+//! HTTP connections: how many there may be, and how long a client may keep each of them waiting.
 //!
-//! A connection is at every moment either ours, while a handler works on a request, or its client's: to send
-//! a request with all of its body, to take the answer, to say anything at all. One clock bounds the second,
-//! whichever it is, so no way of being slow is left out. It starts with the connection and again with each
-//! answer, never with a byte: dripping gains nothing.
+//! At every moment a connection waits either for us, while a handler works on its request, or for its client: to send a
+//! request with all of its body, or to take an answer. A clock per connection runs while it waits for the client. It
+//! starts with the connection and again with each answer, never with a byte, so that dripping gains nothing. After
+//! [`Limits::patience`] the connection is closed.
 //!
-//! Where there are too many connections, the one that has kept us waiting the longest makes way for the next,
-//! before its time. Who sends a request at once is the last to be cut off; who holds an idle connection finds
-//! it closed under a flood, and has to connect again. What a handler works on is never cut off: if every
-//! connection is at work, the next client waits at the door.
+//! Where there are as many connections as there may be, the one whose clock has run the longest is evicted for the next.
+//! So a flood of silent connections keeps nobody out who sends a request at once; whoever holds an idle connection then
+//! has to connect again. A connection whose handler works is never evicted: if all of them are at work, the next client
+//! waits.
+//!
+//! What the libraries lack for this was tried with hyper's `header_read_timeout`, tower-http's
+//! `RequestBodyTimeoutLayer`, tokio's `Semaphore` and hyper's graceful shutdown against `tests/it/http/slow_clients.rs`:
+//! - the body's timeout starts again with each byte: `a_dripped_body_is_cut_off`;
+//! - nothing bounds a client that takes no answer: `who_takes_no_answer_is_cut_off`;
+//! - a semaphore cannot evict: `over_the_bound_the_longest_wait_makes_way`, `when_all_are_at_work_the_next_waits` (two
+//!   idle connections kept both permits), `a_thousand_connections_cost_nobody_else_anything`;
+//! - a graceful shutdown waits for half a request for as long as its header timeout: `a_stop_waits_for_what_runs_alone`.
+//!
+//! The clock covers slow headers and idle connections too, so hyper's own header timeout is off.
 
-mod waiting;
+mod clocks;
 
 use std::convert::Infallible;
 use std::io::{Error, ErrorKind};
@@ -32,11 +42,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::JoinMap;
 
-use waiting::{Id, Turn, Waiting};
+use clocks::{ClientClock, ClientClocks, Id};
 
-/// Of a request's line and headers together, in bytes; hyper takes a hundred headers. More is answered 431.
+/// Of a request's line and headers together, in bytes; hyper takes a hundred headers. More is answered with 431 by hyper.
 const LARGEST_HEAD: usize = 16 * 1024;
-/// At the door without a descriptor to let anyone in: how long until we look again.
+/// The pause before accepting again after EMFILE: the process has no descriptor left.
 const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_secs(1);
 
 /// What clients may cost us.
@@ -44,9 +54,9 @@ const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_secs(1);
 pub struct Limits {
     /// How long a client may take from one answer, or from connecting, until its next request is all there.
     pub patience: Duration,
-    /// The same once we stop: for requests that are on their way.
+    /// The same once the server stops, for requests that are half sent.
     pub patience_at_stop: Duration,
-    /// Connections at once, beside one at the door.
+    /// Connections at once. One more is accepted and waits.
     pub connections: usize,
 }
 
@@ -66,37 +76,37 @@ impl Default for Limits {
 /// Serves until `stop`, then returns once the requests that run are answered. Dropping it ends every
 /// connection at once.
 pub async fn serve(listener: TcpListener, routes: Router, limits: Limits, stop: CancellationToken) {
-    let mut server = Server { routes, stop, waiting: Arc::default(), connections: JoinMap::new(), next: 0 };
-    let mut at_the_door = None;
+    let mut server = Server { routes, stop, clocks: Arc::default(), connections: JoinMap::new(), next: 0 };
+    let mut pending = None;
     loop {
         let full = server.connections.len() >= limits.connections;
-        let patience = if full && at_the_door.is_some() { Duration::ZERO } else { limits.patience };
+        let patience = if full && pending.is_some() { Duration::ZERO } else { limits.patience };
         tokio::select! {
             () = server.stop.cancelled() => break,
             Some(_) = server.connections.join_next() => {}
-            id = server.waiting.longest(patience) => server.cut_off(id).await,
-            accepted = listener.accept(), if at_the_door.is_none() => match accepted {
-                Ok((stream, _)) => at_the_door = Some(stream),
+            id = server.clocks.overdue(patience) => server.evict(id).await,
+            accepted = listener.accept(), if pending.is_none() => match accepted {
+                Ok((stream, _)) => pending = Some(stream),
                 Err(error) => after_failed_accept(error).await,
             }
         }
         if server.connections.len() < limits.connections
-            && let Some(stream) = at_the_door.take()
+            && let Some(stream) = pending.take()
         {
-            server.let_in(stream);
+            server.spawn(stream);
         }
     }
-    drop((listener, at_the_door));
+    drop((listener, pending));
     while !server.connections.is_empty() {
         tokio::select! {
             Some(_) = server.connections.join_next() => {}
-            id = server.waiting.longest(limits.patience_at_stop) => server.cut_off(id).await,
+            id = server.clocks.overdue(limits.patience_at_stop) => server.evict(id).await,
         }
     }
 }
 
-/// Most errors are the client's, which has gone. Without a descriptor the client stays at the door, and asking
-/// again at once would spin.
+/// Most errors are the client's, which has gone. Without a descriptor the client stays in the kernel's queue, and
+/// accepting again at once would fail again at once.
 async fn after_failed_accept(error: Error) {
     use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
@@ -108,78 +118,80 @@ async fn after_failed_accept(error: Error) {
 struct Server {
     routes: Router,
     stop: CancellationToken,
-    waiting: Arc<Waiting>,
+    clocks: Arc<ClientClocks>,
     connections: JoinMap<Id, ()>,
     next: Id,
 }
 
 impl Server {
-    fn let_in(&mut self, stream: TcpStream) {
+    fn spawn(&mut self, stream: TcpStream) {
         self.next += 1;
-        let client = Client {
+        let connection = Connection {
             id: self.next,
             routes: TowerToHyperService::new(self.routes.clone()),
-            turn: Mutex::new(Some(self.waiting.begin(self.next))),
-            waiting: Arc::clone(&self.waiting),
+            clock: Mutex::new(Some(self.clocks.start(self.next))),
+            clocks: Arc::clone(&self.clocks),
         };
-        self.connections.spawn(self.next, converse(stream, client, self.stop.clone()));
+        self.connections.spawn(self.next, connection.serve(stream, self.stop.clone()));
     }
 
-    async fn cut_off(&mut self, id: Id) {
+    /// Closes a connection, and returns once its descriptor is free.
+    async fn evict(&mut self, id: Id) {
         if self.connections.abort(&id) {
-            // Its descriptor is free now, or another's.
+            // This one or another that ended meanwhile: either way a descriptor is free.
             self.connections.join_next().await;
         }
     }
 }
 
-async fn converse(stream: TcpStream, client: Client, stop: CancellationToken) {
-    // Fails only if the client has gone.
-    let _ = stream.set_nodelay(true);
-    let client = &client;
-    let connection = http1::Builder::new()
-        .max_buf_size(LARGEST_HEAD)
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(stream), service_fn(|request| client.answer(request)));
-    let mut connection = pin!(connection);
-    // Errors are the client's: it has gone, or speaks no HTTP.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = connection.await;
-}
-
-/// One connection's state.
-struct Client {
+/// The state of one connection.
+struct Connection {
     id: Id,
     routes: TowerToHyperService<Router>,
-    waiting: Arc<Waiting>,
-    /// `None` while we are at work.
-    turn: Mutex<Option<Turn>>,
+    clocks: Arc<ClientClocks>,
+    /// `None` while a handler works.
+    clock: Mutex<Option<ClientClock>>,
 }
 
-impl Client {
-    /// hyper polls this only once the answers before are written: who does not take them keeps its turn. And
-    /// it writes the answer in the same poll that ends this, so being cut off right then loses nothing small.
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-        let turn = self.turn().take();
+impl Connection {
+    /// Answers requests until either side closes the connection. Its errors are the client's, which has gone or speaks no
+    /// HTTP.
+    async fn serve(self, stream: TcpStream, stop: CancellationToken) {
+        // Fails only if the client has gone.
+        let _ = stream.set_nodelay(true);
+        let http = http1::Builder::new()
+            .max_buf_size(LARGEST_HEAD)
+            .header_read_timeout(None)
+            .serve_connection(TokioIo::new(stream), service_fn(|request| self.respond(request)));
+        let mut http = pin!(http);
+        tokio::select! {
+            _ = http.as_mut() => return,
+            () = stop.cancelled() => http.as_mut().graceful_shutdown(),
+        }
+        let _ = http.await;
+    }
+
+    /// Answers one request. hyper polls this only once the answers before are written, so the clock of a client that does
+    /// not take them runs on. And hyper writes the answer in the poll that ends this, so an eviction right after it loses
+    /// no small answer.
+    async fn respond(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let clock = self.clock().take();
         let request = request.map(|body| {
             if body.is_end_stream() {
                 return Body::new(body);
             }
-            // The turn ends with the body: read, or let go of.
+            // The clock goes with the body, and stops once that has been read or dropped.
             Body::new(body.map_frame(move |frame| {
-                let _ = &turn;
+                let _ = &clock;
                 frame
             }))
         });
         let answer = self.routes.call(request).await;
-        *self.turn() = Some(self.waiting.begin(self.id));
+        *self.clock() = Some(self.clocks.start(self.id));
         answer
     }
 
-    fn turn(&self) -> MutexGuard<'_, Option<Turn>> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    fn clock(&self) -> MutexGuard<'_, Option<ClientClock>> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -32,12 +32,12 @@ const SHORT: Duration = Duration::from_secs(1);
 const IMPATIENT: Limits = Limits { patience: SHORT, patience_at_stop: SHORT, connections: 100 };
 
 /// Requests at `/held` arrive, and go on when they may.
-struct LlmService {
+struct Gate {
     arrived: Semaphore,
     may_go: Semaphore,
 }
 
-impl LlmService {
+impl Gate {
     async fn pass(&self) -> &'static str {
         self.arrived.add_permits(1);
         self.may_go.acquire().await.unwrap().forget();
@@ -48,33 +48,27 @@ impl LlmService {
 /// A server of these limits on a port of its own.
 struct Served {
     address: SocketAddr,
-    gate: Arc<LlmService>,
+    gate: Arc<Gate>,
     stop: CancellationToken,
     server: JoinHandle<()>,
 }
 
 impl Served {
     async fn new(limits: Limits) -> Self {
-        let gate = Arc::new(LlmService { arrived: Semaphore::new(0), may_go: Semaphore::new(0) });
+        let gate = Arc::new(Gate { arrived: Semaphore::new(0), may_go: Semaphore::new(0) });
         let routes = Router::new()
             .route("/ok", get(async || "done"))
             .route("/large", get(async || "x".repeat(1 << 20)))
             .route("/read", post(async |_body: String| "done"))
             // The one keeps its request, which has no body; the other reads the body.
-            .route(
-                "/held",
-                get(async |State(gate): State<Arc<LlmService>>, _request: Request| gate.pass().await),
-            )
-            .route(
-                "/held",
-                post(async |State(gate): State<Arc<LlmService>>, _body: String| gate.pass().await),
-            )
+            .route("/held", get(async |State(gate): State<Arc<Gate>>, _request: Request| gate.pass().await))
+            .route("/held", post(async |State(gate): State<Arc<Gate>>, _body: String| gate.pass().await))
             .with_state(Arc::clone(&gate));
         Self { gate, ..Self::with(limits, routes).await }
     }
 
     async fn with(limits: Limits, routes: Router) -> Self {
-        let gate = Arc::new(LlmService { arrived: Semaphore::new(0), may_go: Semaphore::new(0) });
+        let gate = Arc::new(Gate { arrived: Semaphore::new(0), may_go: Semaphore::new(0) });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let server = tokio::spawn(server::serve(listener, routes, limits, stop.clone()));
