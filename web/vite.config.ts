@@ -4,6 +4,12 @@ import { defineConfig } from "vite";
 export default defineConfig({
   root: "page",
   // Small pictures in the script would not pass the page's Content-Security-Policy.
-  build: { outDir: "../dist", emptyOutDir: true, assetsInlineLimit: 0, target: "es2022", modulePreload: { polyfill: false } },
+  build: {
+    outDir: "../dist",
+    emptyOutDir: true,
+    assetsInlineLimit: 0,
+    target: "es2022",
+    modulePreload: { polyfill: false },
+  },
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
 });

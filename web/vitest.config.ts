@@ -3,13 +3,15 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     projects: [
-      { test: {
+      {
+        test: {
           name: "unit",
           include: ["test/unit/**/*.test.ts"],
           env: { TZ: "Europe/Berlin" },
           // Before Dexie, which looks for a database when it is loaded.
           setupFiles: ["fake-indexeddb/auto"],
-        } },
+        },
+      },
       {
         test: {
           name: "browser",

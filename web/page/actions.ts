@@ -52,7 +52,8 @@ export function actionsOf(db: DeviceDb, api: SyncApi, sync: Sync) {
     /** A slot that passed during the pause is not made up for. */
     resume: (mission: Mission) =>
       change(mission.id, { state: "active", nextRunAt: nextRun(mission.cadence, new Date()) }),
-    feedback: (missionId: string, iterationId: string, text: string) => giveFeedback(host, missionId, iterationId, text),
+    feedback: (missionId: string, iterationId: string, text: string) =>
+      giveFeedback(host, missionId, iterationId, text),
     toggleTask: (id: string, isCompleted: boolean) =>
       updateRecord(db, "tasks", id, { isCompleted, completedAt: isCompleted ? new Date().toISOString() : null }, USER),
     /** The service plans from the log, so ours must be there first. */

@@ -22,7 +22,10 @@ export function editOf(before: RecordState, patch: Fields, now: string): Edit | 
   }
   if (Object.keys(changed).length === 0) return undefined;
   const data = { ...unchangedLists({ ...before.fields, ...patch }, changed), ...changed };
-  const time = stamp(now, Object.keys(data).map((field) => clockOf(before, field)));
+  const time = stamp(
+    now,
+    Object.keys(data).map((field) => clockOf(before, field)),
+  );
   const field_timestamps = Object.fromEntries(Object.keys(data).map((field) => [field, time]));
   return { data, field_timestamps };
 }

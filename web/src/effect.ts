@@ -38,7 +38,7 @@ export function startServerIterationStaging(host: Host, options: StagingOptions 
   let isWorking = false;
 
   const work = async () => {
-    for (; latest && !abort.signal.aborted; ) {
+    for (; latest && !abort.signal.aborted;) {
       const snapshot = latest;
       latest = undefined;
       await stageSnapshot(host, snapshot, options, abort.signal);
@@ -89,7 +89,10 @@ async function stageMission(host: Host, missionId: string, now: string): Promise
     const mission = await host.missions.get(missionId);
     if (!mission) return;
     const known = new Map<string, Proposal>();
-    await host.proposals.where("missionId").equals(missionId).each((one) => void known.set(one.id, one));
+    await host.proposals
+      .where("missionId")
+      .equals(missionId)
+      .each((one) => void known.set(one.id, one));
     const { proposals, iterations } = planStaging(mission, { known, now });
     await host.proposals.bulkPut(proposals);
     if (iterations) await host.updateMission(missionId, { iterations }, DEVICE_ACTOR);

@@ -6,9 +6,7 @@ import type { Fields, Tool, ToolParameter } from "./types";
 export type ParamFault = "missing" | "no number" | "not allowed";
 
 /** Parameters that can be run, or the first fault in the order of the tool. */
-export type CheckedParams =
-  | { ok: true; params: Fields }
-  | { ok: false; parameter: string; fault: ParamFault };
+export type CheckedParams = { ok: true; params: Fields } | { ok: false; parameter: string; fault: ParamFault };
 
 /** A decimal number as people and models write it; `Number("")` is 0, `Number("0x1f")` is 31. */
 const DECIMAL = /^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i;

@@ -108,13 +108,7 @@ function idOf(iteration: MissionIteration, index: number, input: StagingInput): 
   return (input.proposalId ?? proposalIdOf)(iteration.id, index);
 }
 
-function proposalOf(
-  mission: Mission,
-  iteration: MissionIteration,
-  step: PlanStep,
-  id: string,
-  now: string,
-): Proposal {
+function proposalOf(mission: Mission, iteration: MissionIteration, step: PlanStep, id: string, now: string): Proposal {
   const rationale = firstText(step.rationale, step.summary, iteration.summary, mission.objective);
   const origin = { missionId: mission.id, iterationId: iteration.id, rationale };
   const { toolName, params } = step.intent as Proposal["intent"];

@@ -73,7 +73,10 @@ async function keepIterations(db: DeviceDb, id: string, lists: unknown[]): Promi
 
 /** The lists of rows that wait to be pushed are older than the one that is written now. */
 async function forgetOldLists(db: DeviceDb, id: string): Promise<void> {
-  const pending = db.pendingRows.where("record_id").equals(id).and((row) => row.op === "update");
+  const pending = db.pendingRows
+    .where("record_id")
+    .equals(id)
+    .and((row) => row.op === "update");
   await pending.modify((row) => {
     delete row.data.iterations;
     delete row.field_timestamps.iterations;

@@ -52,7 +52,13 @@ export function startSync(db: DeviceDb, api: SyncApi, onStatus: (status: SyncSta
   const soon = (delay: number) => {
     clearTimeout(timer);
     if (stopped) return;
-    timer = setTimeout(() => void round().catch(() => undefined).finally(() => isHidden() || soon(INTERVAL)), delay);
+    timer = setTimeout(
+      () =>
+        void round()
+          .catch(() => undefined)
+          .finally(() => isHidden() || soon(INTERVAL)),
+      delay,
+    );
   };
   const wake = () => isHidden() || soon(0);
   const pending = liveQuery(() => db.pendingRows.count()).subscribe((count) => count > 0 && soon(DEBOUNCE));

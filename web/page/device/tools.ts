@@ -36,7 +36,11 @@ async function completeTask(db: DeviceDb, task: Stored, actor: Actor): Promise<v
 async function completeTasks(db: DeviceDb, titleMatch: string, actor: Actor): Promise<void> {
   const wanted = titleMatch.trim().toLocaleLowerCase("de");
   const tasks = (await living(db, "tasks")).filter(
-    (task) => !task.isCompleted && String(task.title ?? "").toLocaleLowerCase("de").includes(wanted),
+    (task) =>
+      !task.isCompleted &&
+      String(task.title ?? "")
+        .toLocaleLowerCase("de")
+        .includes(wanted),
   );
   if (tasks.length === 0) throw new ToolError(`Keine offene Aufgabe enthält „${titleMatch}“.`);
   for (const task of tasks) await completeTask(db, task, actor);

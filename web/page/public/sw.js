@@ -22,7 +22,9 @@ async function keptFirst(request) {
 
 async function networkFirst(request) {
   // Whoever the page is for is said in its query; the page is the same.
-  return fetchAndKeep(request).catch(async () => (await caches.match(request, { ignoreSearch: true })) ?? Response.error());
+  return fetchAndKeep(request).catch(
+    async () => (await caches.match(request, { ignoreSearch: true })) ?? Response.error(),
+  );
 }
 
 async function fetchAndKeep(request) {

@@ -31,7 +31,11 @@ export function App({ db, actions, status }: { db: DeviceDb; actions: Actions; s
       <main>
         <section class="proposals" aria-labelledby="proposals-heading">
           <h2 id="proposals-heading" tabIndex={-1}>
-            {count === 0 ? "Nichts zu entscheiden" : count === 1 ? "Ein Vorschlag für dich" : `${count} Vorschläge für dich`}
+            {count === 0
+              ? "Nichts zu entscheiden"
+              : count === 1
+                ? "Ein Vorschlag für dich"
+                : `${count} Vorschläge für dich`}
           </h2>
           <Modules />
         </section>

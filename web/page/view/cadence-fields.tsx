@@ -39,8 +39,13 @@ function Details({ cadence, onChange }: Props) {
   switch (cadence.kind) {
     case "interval":
       return (
-        <NumberField label="Alle wie viele Minuten?" value={cadence.everyMinutes} min={1} max={525_600}
-          onChange={(everyMinutes) => onChange({ kind: "interval", everyMinutes })} />
+        <NumberField
+          label="Alle wie viele Minuten?"
+          value={cadence.everyMinutes}
+          min={1}
+          max={525_600}
+          onChange={(everyMinutes) => onChange({ kind: "interval", everyMinutes })}
+        />
       );
     case "daily":
       return <TimeField cadence={cadence} onChange={onChange} />;
@@ -49,7 +54,10 @@ function Details({ cadence, onChange }: Props) {
         <>
           <label>
             Wochentag
-            <select value={cadence.dayOfWeek} onChange={(event) => onChange({ ...cadence, dayOfWeek: Number(event.currentTarget.value) })}>
+            <select
+              value={cadence.dayOfWeek}
+              onChange={(event) => onChange({ ...cadence, dayOfWeek: Number(event.currentTarget.value) })}
+            >
               {WEEKDAYS.map(([number, name]) => (
                 <option key={number} value={number}>
                   {name}
@@ -57,8 +65,13 @@ function Details({ cadence, onChange }: Props) {
               ))}
             </select>
           </label>
-          <NumberField label="Stunde" value={cadence.atHour} min={0} max={23}
-            onChange={(atHour) => onChange({ ...cadence, atHour })} />
+          <NumberField
+            label="Stunde"
+            value={cadence.atHour}
+            min={0}
+            max={23}
+            onChange={(atHour) => onChange({ ...cadence, atHour })}
+          />
         </>
       );
     default:
@@ -66,7 +79,13 @@ function Details({ cadence, onChange }: Props) {
   }
 }
 
-function TimeField({ cadence, onChange }: { cadence: Extract<MissionCadence, { kind: "daily" }>; onChange: Props["onChange"] }) {
+function TimeField({
+  cadence,
+  onChange,
+}: {
+  cadence: Extract<MissionCadence, { kind: "daily" }>;
+  onChange: Props["onChange"];
+}) {
   const twoDigits = (number: number) => String(number).padStart(2, "0");
   return (
     <label>
@@ -97,8 +116,15 @@ function NumberField({ label, value, min, max, onChange }: NumberProps) {
   return (
     <label>
       {label}
-      <input type="number" required step={1} min={min} max={max} value={value}
-        onChange={(event) => event.currentTarget.validity.valid && onChange(event.currentTarget.valueAsNumber)} />
+      <input
+        type="number"
+        required
+        step={1}
+        min={min}
+        max={max}
+        value={value}
+        onChange={(event) => event.currentTarget.validity.valid && onChange(event.currentTarget.valueAsNumber)}
+      />
     </label>
   );
 }

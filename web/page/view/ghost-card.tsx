@@ -77,8 +77,14 @@ function Decide({ proposal, summary, card }: DecideProps) {
         />
       ) : (
         <div class="buttons">
-          <button type="button" class="primary" aria-label={`Annehmen: ${summary}`}
-            onClick={(event) => isStray(event) || void decide(approve(actions.host, proposal.id), `Angenommen: ${summary}`)}>
+          <button
+            type="button"
+            class="primary"
+            aria-label={`Annehmen: ${summary}`}
+            onClick={(event) =>
+              isStray(event) || void decide(approve(actions.host, proposal.id), `Angenommen: ${summary}`)
+            }
+          >
             Annehmen
           </button>
           <button type="button" aria-label={`Ablehnen: ${summary}`} onClick={() => setRejecting(true)}>
@@ -104,8 +110,13 @@ function RejectForm({ onCancel, onReject }: { onCancel: () => void; onReject: (f
     >
       <label>
         Warum nicht? Der nächste Plan richtet sich danach. (freiwillig)
-        <textarea rows={2} maxLength={2000} value={feedback} ref={area}
-          onInput={(event) => setFeedback(event.currentTarget.value)} />
+        <textarea
+          rows={2}
+          maxLength={2000}
+          value={feedback}
+          ref={area}
+          onInput={(event) => setFeedback(event.currentTarget.value)}
+        />
       </label>
       <div class="buttons">
         <button type="submit" class="danger">

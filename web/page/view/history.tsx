@@ -66,7 +66,13 @@ function FeedbackForm({ mission, iteration }: { mission: Mission; iteration: Mis
     <form onSubmit={(event) => void submit(event)}>
       <label>
         Rückmeldung zu diesem Plan
-        <textarea rows={2} required maxLength={2000} value={text} onInput={(event) => setText(event.currentTarget.value)} />
+        <textarea
+          rows={2}
+          required
+          maxLength={2000}
+          value={text}
+          onInput={(event) => setText(event.currentTarget.value)}
+        />
       </label>
       <button type="submit">Rückmeldung geben</button>
     </form>

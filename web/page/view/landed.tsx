@@ -14,11 +14,20 @@ export function Tasks() {
       {tasks.map((task) => (
         <li key={task.id} class={task.isCompleted ? "done" : ""}>
           <label class="check">
-            <input type="checkbox" checked={task.isCompleted === true}
-              onChange={(event) => void actions.toggleTask(task.id, event.currentTarget.checked)} />
+            <input
+              type="checkbox"
+              checked={task.isCompleted === true}
+              onChange={(event) => void actions.toggleTask(task.id, event.currentTarget.checked)}
+            />
             <span>{text(task.title)}</span>
           </label>
-          <Facts facts={[text(task.dueDate) && `fällig ${dayInWords(text(task.dueDate))}`, priority(task), text(task.description)]} />
+          <Facts
+            facts={[
+              text(task.dueDate) && `fällig ${dayInWords(text(task.dueDate))}`,
+              priority(task),
+              text(task.description),
+            ]}
+          />
           <Attribution record={task} />
         </li>
       ))}
@@ -54,7 +63,12 @@ export function Places() {
       {contents.places.map((place) => (
         <li key={place.id}>
           <strong>{text(place.name)}</strong>
-          <Facts facts={[text(place.category) && valueInWords("category", place.category, () => undefined), text(place.address)]} />
+          <Facts
+            facts={[
+              text(place.category) && valueInWords("category", place.category, () => undefined),
+              text(place.address),
+            ]}
+          />
           <Attribution record={place} />
         </li>
       ))}

@@ -64,16 +64,28 @@ function Buttons({ mission, onEdit }: { mission: Mission; onEdit: () => void }) 
   return (
     <div class="buttons">
       {isActive && (
-        <button type="button" class="primary" aria-disabled={isPlanning} aria-label={`${planning}: ${mission.title}`}
-          onClick={() => isPlanning || void run()}>
+        <button
+          type="button"
+          aria-disabled={isPlanning}
+          aria-label={`${planning}: ${mission.title}`}
+          onClick={() => isPlanning || void run()}
+        >
           {planning}
         </button>
       )}
-      <button type="button" id={`mission-${mission.id}-edit`} aria-label={`Bearbeiten: ${mission.title}`} onClick={onEdit}>
+      <button
+        type="button"
+        id={`mission-${mission.id}-edit`}
+        aria-label={`Bearbeiten: ${mission.title}`}
+        onClick={onEdit}
+      >
         Bearbeiten
       </button>
-      <button type="button" aria-label={`${pausing}: ${mission.title}`}
-        onClick={() => void (isActive ? actions.pause(mission) : actions.resume(mission))}>
+      <button
+        type="button"
+        aria-label={`${pausing}: ${mission.title}`}
+        onClick={() => void (isActive ? actions.pause(mission) : actions.resume(mission))}
+      >
         {pausing}
       </button>
     </div>

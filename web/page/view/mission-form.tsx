@@ -30,10 +30,22 @@ export function MissionForm({ mission, labelledBy, submitLabel, onSubmit, onCanc
     });
   };
   return (
-    <form ref={form} aria-labelledby={labelledBy} onSubmit={submit} onKeyDown={(event) => event.key === "Escape" && onCancel()}>
+    <form
+      ref={form}
+      aria-labelledby={labelledBy}
+      onSubmit={submit}
+      onKeyDown={(event) => event.key === "Escape" && onCancel()}
+    >
       <label>
         Titel
-        <input name="title" required maxLength={200} pattern=".*\S.*" autocomplete="off" defaultValue={mission?.title} />
+        <input
+          name="title"
+          required
+          maxLength={200}
+          pattern=".*\S.*"
+          autocomplete="off"
+          defaultValue={mission?.title}
+        />
       </label>
       <label>
         Ziel

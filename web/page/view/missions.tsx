@@ -16,7 +16,9 @@ export function Missions() {
     <section id="missions" aria-labelledby="missions-heading" tabIndex={-1}>
       <h2 id="missions-heading">Missionen</h2>
       {contents.missions.length === 0 && !isCreating && (
-        <p class="empty">Noch keine Mission. Beschreibe, woran Mana für dich arbeiten soll, auch wenn die App zu ist.</p>
+        <p class="empty">
+          Noch keine Mission. Beschreibe, woran Mana für dich arbeiten soll, auch wenn die App zu ist.
+        </p>
       )}
       {contents.missions.map((mission) => (
         <MissionCard key={mission.id} mission={mission} />

@@ -28,17 +28,19 @@ export function Modules() {
   return (
     <>
       {used.map(({ id, name, proposals, Landed }) => (
-          <section key={id} class="module" aria-labelledby={`module-${id}`}>
-            <h3 id={`module-${id}`}>
-              {name}
-              {proposals.length > 0 && <span class="count"> · {proposals.length === 1 ? "1 Vorschlag" : `${proposals.length} Vorschläge`}</span>}
-            </h3>
-            {proposals.map((proposal) => (
-              <GhostCard key={proposal.id} proposal={proposal} />
-            ))}
-            <Landed />
-          </section>
-        ))}
+        <section key={id} class="module" aria-labelledby={`module-${id}`}>
+          <h3 id={`module-${id}`}>
+            {name}
+            {proposals.length > 0 && (
+              <span class="count"> · {proposals.length === 1 ? "1 Vorschlag" : `${proposals.length} Vorschläge`}</span>
+            )}
+          </h3>
+          {proposals.map((proposal) => (
+            <GhostCard key={proposal.id} proposal={proposal} />
+          ))}
+          <Landed />
+        </section>
+      ))}
     </>
   );
 }

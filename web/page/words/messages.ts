@@ -68,8 +68,11 @@ export function runInWords(outcome: string): string {
 /** A sentence for any error. */
 export function errorInWords(error: unknown): string {
   if (error instanceof ToolError) return error.message;
-  if (!(error instanceof Refused)) return "Keine Verbindung. Deine Änderungen sind gespeichert und werden nachgereicht.";
-  if (error.status === 404) return "Diese Mission ist beim Planer noch nicht angekommen. Bitte gleich noch einmal versuchen.";
-  if (error.status === 409) return "Diese Mission kann gerade nicht geplant werden, weil sie pausiert oder schon in Arbeit ist.";
+  if (!(error instanceof Refused))
+    return "Keine Verbindung. Deine Änderungen sind gespeichert und werden nachgereicht.";
+  if (error.status === 404)
+    return "Diese Mission ist beim Planer noch nicht angekommen. Bitte gleich noch einmal versuchen.";
+  if (error.status === 409)
+    return "Diese Mission kann gerade nicht geplant werden, weil sie pausiert oder schon in Arbeit ist.";
   return "Der Planer ist gerade nicht zu erreichen. Bitte später noch einmal versuchen.";
 }

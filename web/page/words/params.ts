@@ -1,6 +1,6 @@
 /** What a step would do, in words: its tool, and each parameter with a label. */
 import type { Fields } from "../../src/index";
-import { dayInWords, momentInWords } from "./time";
+import { dayInWords, momentInWords, spanInWords } from "./time";
 
 /** A line of a card. */
 export interface Line {
@@ -67,8 +67,14 @@ export function labelOf(parameter: string): string {
 
 /** Every parameter that has a value. `nameOf` tells the name of a record that is meant by its id. */
 export function linesOf(params: unknown, nameOf: (id: string) => string | undefined): Line[] {
-  const given = Object.entries((params ?? {}) as Fields).filter(([, value]) => value !== null && value !== "");
-  return given.map(([name, value]) => ({ label: labelOf(name), text: valueInWords(name, value, nameOf) }));
+  const { startTime, endTime, ...others } = (params ?? {}) as Fields;
+  const isSpan = typeof startTime === "string" && typeof endTime === "string";
+  const span = isSpan ? [{ label: "Wann", text: spanInWords(startTime, endTime) }] : [];
+  const given = Object.entries(isSpan ? others : ((params ?? {}) as Fields));
+  const lines = given
+    .filter(([, value]) => value !== null && value !== "")
+    .map(([name, value]) => ({ label: labelOf(name), text: valueInWords(name, value, nameOf) }));
+  return [...lines.slice(0, 1), ...span, ...lines.slice(1)];
 }
 
 /** A value as a person would write it. */

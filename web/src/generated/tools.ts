@@ -15,16 +15,12 @@ export const TOOLS: ReadonlyArray<Tool> = [
   {
     name: "complete_task",
     module: "todo",
-    parameters: [
-      { name: "taskId", type: "string", required: true },
-    ],
+    parameters: [{ name: "taskId", type: "string", required: true }],
   },
   {
     name: "complete_tasks_by_title",
     module: "todo",
-    parameters: [
-      { name: "titleMatch", type: "string", required: true },
-    ],
+    parameters: [{ name: "titleMatch", type: "string", required: true }],
   },
   {
     name: "create_event",
@@ -45,16 +41,32 @@ export const TOOLS: ReadonlyArray<Tool> = [
       { name: "name", type: "string", required: true },
       { name: "latitude", type: "number", required: true },
       { name: "longitude", type: "number", required: true },
-      { name: "category", type: "string", required: false, enum: ["home", "work", "food", "shopping", "sport", "culture", "nature", "transport", "health", "education", "nightlife", "other"] },
+      {
+        name: "category",
+        type: "string",
+        required: false,
+        enum: [
+          "home",
+          "work",
+          "food",
+          "shopping",
+          "sport",
+          "culture",
+          "nature",
+          "transport",
+          "health",
+          "education",
+          "nightlife",
+          "other",
+        ],
+      },
       { name: "address", type: "string", required: false },
     ],
   },
   {
     name: "record_visit",
     module: "places",
-    parameters: [
-      { name: "placeId", type: "string", required: true },
-    ],
+    parameters: [{ name: "placeId", type: "string", required: true }],
   },
   {
     name: "undo_last_drink",

@@ -19,7 +19,10 @@ it("a mission becomes a plan, a card, and with the user's consent a task of the 
   await tasks.getByRole("checkbox", { name: title }).waitFor();
   expect(await tasks.getByText("für „Wohnung renovieren“, von dir angenommen").count()).toBe(1);
 
-  const [task] = await eventually(() => stage.client(user).rows("todo"), (rows) => rows.length === 1);
+  const [task] = await eventually(
+    () => stage.client(user).rows("todo"),
+    (rows) => rows.length === 1,
+  );
   const mission = (await stage.client(user).rows("ai")).at(-1);
   const [iteration] = mission?.data?.iterations as Array<{ id: string; plan: Array<Record<string, unknown>> }>;
   const { rationale } = iteration?.plan[0] ?? {};
@@ -27,7 +30,10 @@ it("a mission becomes a plan, a card, and with the user's consent a task of the 
   expect(task?.data).toMatchObject({ title, isCompleted: false });
 
   await tasks.getByRole("checkbox", { name: title }).check();
-  const rows = await eventually(() => stage.client(user).rows("todo"), (all) => all.length === 2);
+  const rows = await eventually(
+    () => stage.client(user).rows("todo"),
+    (all) => all.length === 2,
+  );
   expect(rows[1]).toMatchObject({ actor: { kind: "user" }, data: { isCompleted: true } });
 });
 
@@ -58,11 +64,16 @@ it("two tabs show the same cards, and a decision counts in both", async () => {
   await createMission(one, "Spanisch lernen", "Täglich eine Lektion");
   await one.getByRole("button", { name: "Jetzt planen" }).click();
   for (const page of [one, two]) await page.getByRole("heading", { name: "2 Vorschläge für dich" }).waitFor();
-  const buttons = await Promise.all([one, two].map((page) => page.getByRole("button", { name: /^Annehmen: Aufgabe/ }).elementHandle()));
+  const buttons = await Promise.all(
+    [one, two].map((page) => page.getByRole("button", { name: /^Annehmen: Aufgabe/ }).elementHandle()),
+  );
   await Promise.all(buttons.map((button) => button?.evaluate((element) => (element as HTMLElement).click())));
   for (const page of [one, two]) await page.getByRole("heading", { name: "Ein Vorschlag für dich" }).waitFor();
 
-  await eventually(() => stage.client(user).rows("todo"), (rows) => rows.length > 0);
+  await eventually(
+    () => stage.client(user).rows("todo"),
+    (rows) => rows.length > 0,
+  );
   await one.waitForTimeout(3000);
   expect(await stage.client(user).rows("todo")).toHaveLength(1);
   const staged = (await stage.client(user).rows("ai")).filter((row) => row.actor?.kind === "system");
@@ -77,12 +88,18 @@ it("an edit made offline loses nothing, and loses nothing to what came meanwhile
   await createMission(away, "Garten", "Hochbeet bepflanzen");
   const home = await laptop.open();
   await home.getByRole("heading", { name: "Garten" }).waitFor();
-  await eventually(() => away.locator(".sync").innerText(), (text) => text === "Abgeglichen");
+  await eventually(
+    () => away.locator(".sync").innerText(),
+    (text) => text === "Abgeglichen",
+  );
 
   await phone.context.setOffline(true);
   await home.getByRole("button", { name: "Jetzt planen" }).click();
   await home.getByRole("heading", { name: "2 Vorschläge für dich" }).waitFor();
-  await cards(home).first().getByRole("button", { name: /^Annehmen/ }).click();
+  await cards(home)
+    .first()
+    .getByRole("button", { name: /^Annehmen/ })
+    .click();
   // Later than the plan, with a list that knows nothing of it.
   await away.getByRole("button", { name: "Bearbeiten" }).click();
   await away.getByLabel("Titel").fill("Garten im Frühling");
@@ -104,10 +121,30 @@ it("8 missions with 3 unread plans each are 24 times the steps, not more", async
   const client = stage.client(user);
   const ids = Array.from({ length: 8 }, (_, index) => `${user}-m${index}`);
   const now = new Date().toISOString();
-  const fields = { title: "Mission", objective: "Ziel", conceptMarkdown: "", inputs: [], iterations: [], state: "active" };
+  const fields = {
+    title: "Mission",
+    objective: "Ziel",
+    conceptMarkdown: "",
+    inputs: [],
+    iterations: [],
+    state: "active",
+  };
   const data = { ...fields, createdAt: now, updatedAt: now, cadence: { kind: "manual" }, nextRunAt: null };
-  const row = { table_name: "aiMissions", op: "insert" as const, data, field_timestamps: {}, actor: { kind: "user" as const } };
-  await client.push("ai", ids.map((id, index) => ({ ...row, record_id: id, id: `01990000-0000-7000-8${String(index).padStart(3, "0")}-${Date.now().toString(16).padStart(12, "0")}` })));
+  const row = {
+    table_name: "aiMissions",
+    op: "insert" as const,
+    data,
+    field_timestamps: {},
+    actor: { kind: "user" as const },
+  };
+  await client.push(
+    "ai",
+    ids.map((id, index) => ({
+      ...row,
+      record_id: id,
+      id: `01990000-0000-7000-8${String(index).padStart(3, "0")}-${Date.now().toString(16).padStart(12, "0")}`,
+    })),
+  );
   for (let plan = 0; plan < 3; plan += 1) for (const id of ids) expect((await client.run(id)).outcome).toBe("planned");
 
   const device = await stage.device(user);
@@ -122,6 +159,8 @@ it("8 missions with 3 unread plans each are 24 times the steps, not more", async
   await page.getByRole("heading", { name: "48 Vorschläge für dich" }).waitFor();
   const other = await (await stage.device(user)).open();
   await other.getByRole("heading", { name: "48 Vorschläge für dich" }).waitFor();
-  const markers = (await client.rows("ai")).filter((one) => one.actor?.kind === "system" && one.actor.source === "projection");
+  const markers = (await client.rows("ai")).filter(
+    (one) => one.actor?.kind === "system" && one.actor.source === "projection",
+  );
   expect(markers).toHaveLength(8);
 });

@@ -12,7 +12,10 @@ mkdirSync(out, { recursive: true });
 async function filled(page: Page): Promise<void> {
   await createMission(page, "Marathon im Herbst", "Dreimal in der Woche laufen");
   await page.getByRole("button", { name: "Jetzt planen" }).click();
-  await cards(page).nth(1).getByRole("button", { name: /^Annehmen/ }).click();
+  await cards(page)
+    .nth(1)
+    .getByRole("button", { name: /^Annehmen/ })
+    .click();
   await page.getByRole("checkbox").waitFor();
   await page.getByText("Ein Plan bisher").click();
 }
@@ -26,7 +29,10 @@ it.each([
   const page = await (await stage.device(someone(), { colorScheme, viewport })).open();
   expect(await seriousFaults(page)).toEqual([]);
   await filled(page);
-  await cards(page).first().getByRole("button", { name: /^Ablehnen/ }).click();
+  await cards(page)
+    .first()
+    .getByRole("button", { name: /^Ablehnen/ })
+    .click();
   expect(await seriousFaults(page)).toEqual([]);
   await page.getByRole("button", { name: "Bearbeiten" }).click();
   await page.getByLabel("Takt").selectOption("weekly");
@@ -81,8 +87,29 @@ it("opens offline, keeps what is written there, and hands it in later", async ()
   await page.getByRole("button", { name: "Jetzt planen: Im Zug" }).click();
   await page.getByText("Keine Verbindung. Deine Änderungen sind gespeichert").waitFor();
   await device.context.setOffline(false);
-  const rows = await eventually(() => stage.client(user).rows("ai"), (all) => all.length >= 2);
+  const rows = await eventually(
+    () => stage.client(user).rows("ai"),
+    (all) => all.length >= 2,
+  );
   expect(rows.map((row) => row.data?.title)).toEqual(["Vorher", "Im Zug"]);
+});
+
+it("takes a double click for one decision", async () => {
+  const page = await (await stage.device(someone())).open();
+  await createMission(page, "Doppelt", "Ziel");
+  await page.getByRole("button", { name: "Jetzt planen" }).click();
+  await cards(page).nth(1).waitFor();
+  // Inside the page, so that the second click comes the moment that the next card has taken the place of the first.
+  await page.evaluate(async () => {
+    const button = () => document.querySelector<HTMLElement>(".ghost button.primary");
+    const click = () => button()?.dispatchEvent(new MouseEvent("click", { bubbles: true, detail: 1 }));
+    const first = button();
+    click();
+    while (first?.isConnected) await new Promise(requestAnimationFrame);
+    click();
+  });
+  await page.waitForTimeout(1000);
+  expect(await cards(page).count()).toBe(1);
 });
 
 it("pauses, goes on, and edits the cadence in parts", async () => {
@@ -98,12 +125,19 @@ it("pauses, goes on, and edits the cadence in parts", async () => {
   await page.getByText("pausiert · sonst täglich um 06:45 Uhr").waitFor();
   await page.getByRole("button", { name: "Fortsetzen" }).click();
   await page.getByRole("button", { name: "Pausieren" }).waitFor();
-  const rows = await eventually(() => stage.client(user).rows("ai"), (all) => all.length === 4);
-  expect(rows.map(({ data }) => Object.keys(data ?? {}).filter((field) => !/^(inputs|iterations)$/.test(field)).sort()).slice(1)).toEqual([
-    ["cadence.atHour", "cadence.atMinute", "cadence.kind", "nextRunAt"],
-    ["state"],
-    ["state"],
-  ]);
+  const rows = await eventually(
+    () => stage.client(user).rows("ai"),
+    (all) => all.length === 4,
+  );
+  expect(
+    rows
+      .map(({ data }) =>
+        Object.keys(data ?? {})
+          .filter((field) => !/^(inputs|iterations)$/.test(field))
+          .sort(),
+      )
+      .slice(1),
+  ).toEqual([["cadence.atHour", "cadence.atMinute", "cadence.kind", "nextRunAt"], ["state"], ["state"]]);
   for (const row of rows.slice(1)) expect(row.data).toMatchObject({ inputs: [], iterations: [] });
 });
 

@@ -15,20 +15,47 @@ const step = (summary: string, rationale: string, toolName: string, params: Reco
   intent: { kind: "toolCall", toolName, params },
 });
 
-const day = (days: number, time: string) => {
-  const at = new Date(Date.now() + days * 86_400_000);
-  return `${at.toISOString().slice(0, 10)}T${time}:00+01:00`;
-};
+const day = (days: number) => new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10);
+const saturday = day(6 - (new Date().getUTCDay() % 6));
 
 const PLANS: Record<string, PlannedStep[]> = {
   "Wohnung renovieren": [
-    step("Wandfarbe für das Arbeitszimmer besorgen", "Das Arbeitszimmer ist als Nächstes dran, und ohne Farbe kann es am Wochenende nicht losgehen.", "create_task", { title: "Wandfarbe kaufen (12 m², matt)", dueDate: day(2, "00:00").slice(0, 10), priority: "high" }),
-    step("Möbel abdecken und Steckdosen abkleben", "Das dauert einen Abend und hält dir den Samstag frei.", "create_task", { title: "Arbeitszimmer vorbereiten", priority: "medium" }),
-    step("Streichen am Samstag einplanen", "Zwei Stunden reichen für den ersten Anstrich. Am Nachmittag hattest du bisher meist Zeit.", "create_event", { title: "Arbeitszimmer streichen", startTime: day(3, "14:00"), endTime: day(3, "16:00"), location: "Zuhause" }),
+    step(
+      "Wandfarbe für das Arbeitszimmer besorgen",
+      "Das Arbeitszimmer ist als Nächstes dran, und ohne Farbe kann es am Wochenende nicht losgehen.",
+      "create_task",
+      { title: "Wandfarbe kaufen (12 m², matt)", dueDate: day(2), priority: "high" },
+    ),
+    step(
+      "Möbel abdecken und Steckdosen abkleben",
+      "Das dauert einen Abend und hält dir den Samstag frei.",
+      "create_task",
+      { title: "Arbeitszimmer vorbereiten", priority: "medium" },
+    ),
+    step(
+      "Streichen am Samstag einplanen",
+      "Zwei Stunden reichen für den ersten Anstrich. Am Nachmittag hattest du bisher meist Zeit.",
+      "create_event",
+      {
+        title: "Arbeitszimmer streichen",
+        startTime: `${saturday}T14:00`,
+        endTime: `${saturday}T16:00`,
+        location: "Zuhause",
+      },
+    ),
   ],
   "Mehr lesen": [
-    step("Bücherei als Ort speichern", "Du wolltest lieber leihen als kaufen; sie liegt auf deinem Heimweg.", "create_place", { name: "Stadtbücherei", latitude: 53.5503, longitude: 10.0006, category: "culture", address: "Hühnerposten 1" }),
-    step("Lesezeit am Abend", "Eine feste halbe Stunde hat in der letzten Woche gefehlt.", "create_event", { title: "Lesen", startTime: day(1, "21:00"), endTime: day(1, "21:30") }),
+    step(
+      "Bücherei als Ort speichern",
+      "Du wolltest lieber leihen als kaufen; sie liegt auf deinem Heimweg.",
+      "create_place",
+      { name: "Stadtbücherei", latitude: 53.5503, longitude: 10.0006, category: "culture", address: "Hühnerposten 1" },
+    ),
+    step("Lesezeit am Abend", "Eine feste halbe Stunde hat in der letzten Woche gefehlt.", "create_event", {
+      title: "Lesen",
+      startTime: `${day(1)}T21:00`,
+      endTime: `${day(1)}T21:30`,
+    }),
   ],
 };
 
@@ -36,8 +63,13 @@ it.runIf(process.env.MANA_DEMO_URL === undefined)("takes the picture", async () 
   const { service } = stage.standIn ?? {};
   if (!service) throw new Error("there is no stand-in");
   service.planner = ({ title }) => PLANS[title] ?? [];
-  const page = await (await stage.device(someone(), { viewport: { width: 1200, height: 800 }, deviceScaleFactor: 2 })).open();
-  for (const [title, objective] of [["Wohnung renovieren", "Jede Woche einen Raum fertig bekommen"], ["Mehr lesen", "Zwei Bücher im Monat, lieber Romane"]] as const) {
+  const page = await (
+    await stage.device(someone(), { viewport: { width: 1200, height: 800 }, deviceScaleFactor: 2 })
+  ).open();
+  for (const [title, objective] of [
+    ["Wohnung renovieren", "Jede Woche einen Raum fertig bekommen"],
+    ["Mehr lesen", "Zwei Bücher im Monat, lieber Romane"],
+  ] as const) {
     await page.getByRole("button", { name: "Neue Mission" }).click();
     await page.getByLabel("Titel").fill(title);
     await page.getByLabel("Ziel").fill(objective);

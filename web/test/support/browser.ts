@@ -4,7 +4,15 @@ import axe from "axe-core";
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import type { LogRow, NewRow } from "../../page/device/api";
 
-const ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const ARGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
 
 /** Starts Chromium from CHROMIUM, or where Debian has it. */
 export function launch(): Promise<Browser> {
@@ -27,7 +35,12 @@ export class Device {
     });
   }
 
-  static async make(browser: Browser, origin: string, user: string, options: BrowserContextOptions = {}): Promise<Device> {
+  static async make(
+    browser: Browser,
+    origin: string,
+    user: string,
+    options: BrowserContextOptions = {},
+  ): Promise<Device> {
     const context = await browser.newContext({ locale: "de-DE", timezoneId: "Europe/Berlin", ...options });
     context.setDefaultTimeout(15_000);
     return new Device(context, origin, user);

@@ -16,7 +16,9 @@ export const twoTasks: Planner = (mission, prompt) => {
     rationale,
     intent: { kind: "toolCall", toolName: "create_task", params: { title, priority: "medium" } },
   });
-  const why = prompt.includes("rückmeldung: ") ? `Deine letzte Rückmeldung war: „${said}“` : "Ein erster, kleiner Schritt.";
+  const why = prompt.includes("rückmeldung: ")
+    ? `Deine letzte Rückmeldung war: „${said}“`
+    : "Ein erster, kleiner Schritt.";
   return [
     task(`Aufgabe anlegen: ${mission.objective}`, `Nächster Schritt: ${mission.objective}`, why),
     task("Rückblick vormerken", `Rückblick: ${mission.title}`, "Ein Rückblick zeigt, ob der Auftrag noch passt."),
@@ -37,18 +39,21 @@ export class Service {
     const prompt = promptOf(mission);
     this.prompts.push({ missionId, messages: [{ role: "user", content: prompt }] });
     const iteration = iterationOf(mission, this.planner(mission, prompt));
-    this.append(user, missionId, [...mission.iterations, iteration]);
+    this.append(user, mission, [...mission.iterations, iteration]);
     return { outcome: "planned", reason: null, iterationId: iteration.id };
   }
 
-  /** One row with two fields under one timestamp, and no `updatedAt`. */
-  private append(user: string, missionId: string, iterations: MissionIteration[]): void {
-    const rows = this.log.rows.filter((row) => row.user_id === user && row.record_id === missionId);
-    const time = stamp(new Date().toISOString(), rows.flatMap((row) => row.field_timestamps?.iterations ?? []));
-    const data = { iterations, nextRunAt: null };
+  /** One row with two fields under one timestamp, and no `updatedAt`. A run before its slot keeps the slot. */
+  private append(user: string, mission: Mission, iterations: MissionIteration[]): void {
+    const rows = this.log.rows.filter((row) => row.user_id === user && row.record_id === mission.id);
+    const time = stamp(
+      new Date().toISOString(),
+      rows.flatMap((row) => row.field_timestamps?.iterations ?? []),
+    );
+    const data = { iterations, nextRunAt: mission.nextRunAt ?? null };
     const field_timestamps = { iterations: time, nextRunAt: time };
     const actor = { kind: "system", source: "mission-runner" } as const;
-    const row = { id: randomUUID(), table_name: "aiMissions", record_id: missionId, op: "update" as const };
+    const row = { id: randomUUID(), table_name: "aiMissions", record_id: mission.id, op: "update" as const };
     this.log.push(user, "ai", "mana-ai-runner", [{ ...row, data, field_timestamps, actor }]);
   }
 }

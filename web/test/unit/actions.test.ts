@@ -22,9 +22,17 @@ describe("actions", () => {
     const before = Date.now();
     const id = await actions.createMission(draft);
     const stored = await db.aiMissions.get(id);
-    expect(stored).toMatchObject({ ...draft, state: "active", inputs: [], iterations: [], __createdBy: { kind: "user" } });
+    expect(stored).toMatchObject({
+      ...draft,
+      state: "active",
+      inputs: [],
+      iterations: [],
+      __createdBy: { kind: "user" },
+    });
     expect(Date.parse(stored?.nextRunAt ?? "") - before).toBeGreaterThanOrEqual(3_600_000);
-    expect(await db.pendingRows.toArray()).toMatchObject([{ op: "insert", app: "ai", field_timestamps: {}, data: { id } }]);
+    expect(await db.pendingRows.toArray()).toMatchObject([
+      { op: "insert", app: "ai", field_timestamps: {}, data: { id } },
+    ]);
   });
 
   it("write only what the form changed: another device may have edited the rest since it was opened", async () => {
@@ -47,7 +55,10 @@ describe("actions", () => {
     await actions.editMission(opened, draft);
     expect(await db.pendingRows.count()).toBe(0);
     await actions.editMission(opened, { ...draft, cadence: { kind: "manual" } });
-    expect(await db.aiMissions.get("m")).toMatchObject({ cadence: { kind: "manual", everyMinutes: null }, nextRunAt: null });
+    expect(await db.aiMissions.get("m")).toMatchObject({
+      cadence: { kind: "manual", everyMinutes: null },
+      nextRunAt: null,
+    });
   });
 
   it("sync before the service plans, and after", async () => {

@@ -27,7 +27,9 @@ describe("approve", () => {
     const device = await staged();
     expect(await approve(device.host, "proposal-a-0")).toEqual({ outcome: "done" });
     const actor = { kind: "ai", missionId: "m", iterationId: "a", rationale: "Weil a-0" };
-    expect(await device.db.synced("tasks").toArray()).toMatchObject([{ title: "Aufgabe a-0", isCompleted: false, __createdBy: actor }]);
+    expect(await device.db.synced("tasks").toArray()).toMatchObject([
+      { title: "Aufgabe a-0", isCompleted: false, __createdBy: actor },
+    ]);
     const rows = await device.db.pendingRows.toArray();
     expect(rows.map((row) => [row.app, row.table, row.actor])).toEqual([
       ["todo", "tasks", actor],
@@ -55,7 +57,11 @@ describe("approve", () => {
   });
 
   it.each([
-    ["create_task", { title: "x", priority: "urgent" }, { outcome: "bad parameter", parameter: "priority", fault: "not allowed" }],
+    [
+      "create_task",
+      { title: "x", priority: "urgent" },
+      { outcome: "bad parameter", parameter: "priority", fault: "not allowed" },
+    ],
     ["create_task", {}, { outcome: "bad parameter", parameter: "title", fault: "missing" }],
     ["rm_rf", {}, { outcome: "unknown tool", toolName: "rm_rf" }],
   ])("refuses %s %j and writes nothing", async (tool, params, expected) => {

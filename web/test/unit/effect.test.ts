@@ -24,24 +24,28 @@ async function proposalsOf({ db }: ReturnType<typeof openDevice>): Promise<Propo
   return db.pendingProposals.toArray();
 }
 
-/** Answers each request in the order in which they came, as a browser does. */
-function lockManager(): LockManager & { most: number } {
+/** Answers each request in the order in which they came, as a browser does. Counts the most at once. */
+function lockManager(): LockManager & { most: number; mostAsked: number } {
   let queue: Promise<unknown> = Promise.resolve();
   let held = 0;
+  let asked = 0;
   const manager = {
     most: 0,
+    mostAsked: 0,
     request: (_name: string, _options: LockOptions, work: () => Promise<unknown>) => {
+      manager.mostAsked = Math.max(manager.mostAsked, (asked += 1));
       const run = queue.then(async () => {
         manager.most = Math.max(manager.most, (held += 1));
         await work();
         held -= 1;
+        asked -= 1;
       });
       queue = run.catch(() => undefined);
       return run;
     },
     query: () => Promise.reject(new Error("not used")),
   };
-  return manager as unknown as LockManager & { most: number };
+  return manager as unknown as ReturnType<typeof lockManager>;
 }
 
 describe("startServerIterationStaging", () => {
@@ -49,7 +53,15 @@ describe("startServerIterationStaging", () => {
     const device = openDevice();
     start(device);
     const ids = Array.from({ length: 8 }, (_, index) => `m${index}`);
-    await pulled(device.db, ...ids.map((id) => mission(id, ["a", "b", "c"].map((part) => plan(`${id}-${part}`)))));
+    await pulled(
+      device.db,
+      ...ids.map((id) =>
+        mission(
+          id,
+          ["a", "b", "c"].map((part) => plan(`${id}-${part}`)),
+        ),
+      ),
+    );
     const proposals = await proposalsOf(device);
     expect(proposals).toHaveLength(48);
     const steps = (await device.db.aiMissions.toArray()).flatMap((one) => one.iterations.flatMap((it) => it.plan));
@@ -57,14 +69,16 @@ describe("startServerIterationStaging", () => {
     expect(new Set(steps.map((step) => step.status))).toEqual(new Set(["staged"]));
   });
 
-  it("takes what arrives while it works", async () => {
+  it("takes what arrives while it works, without a second worker", async () => {
     const device = openDevice();
-    start(device);
+    const locks = lockManager();
+    start(device, { locks });
     for (let index = 0; index < 10; index += 1) {
       await pulled(device.db, mission(`m${index}`, [plan(`i${index}`)]));
       await new Promise((resolve) => setTimeout(resolve, index));
     }
     expect(await proposalsOf(device)).toHaveLength(20);
+    expect(locks.mostAsked).toBe(1);
   });
 
   it("writes each mission's markers in one row, as the device itself", async () => {
@@ -139,6 +153,18 @@ describe("startServerIterationStaging", () => {
     await proposalsOf(device);
     effect.stop();
     await pulled(device.db, mission("m2", [plan("i2")]));
+    expect(await proposalsOf(device)).toHaveLength(2);
+  });
+
+  it("stops between two missions", async () => {
+    const device = openDevice();
+    await pulled(device.db, ...["m1", "m2", "m3"].map((id) => mission(id, [plan(id)])));
+    const { updateMission } = device.host;
+    device.host.updateMission = (id, patch, actor) => {
+      effect.stop();
+      return updateMission(id, patch, actor);
+    };
+    const effect = start(device, { locks: null });
     expect(await proposalsOf(device)).toHaveLength(2);
   });
 

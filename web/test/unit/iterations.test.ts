@@ -30,7 +30,10 @@ describe("mergeIterations", () => {
   it("keeps the later decision, whichever side has it", () => {
     const rejected = withStep(iteration("a"), { status: "rejected", proposalId: "p" });
     const approved = withStep(iteration("a"), { status: "approved", proposalId: "p" });
-    for (const [one, two] of [[rejected, approved], [approved, rejected]] as const) {
+    for (const [one, two] of [
+      [rejected, approved],
+      [approved, rejected],
+    ] as const) {
       const [merged] = mergeIterations([one], [two]);
       expect(merged?.plan[0]?.status).toBe("approved");
     }
@@ -40,7 +43,10 @@ describe("mergeIterations", () => {
   it("keeps feedback that only one side has", () => {
     const [merged] = mergeIterations([iteration("a")], [iteration("a", { userFeedback: "nein" })]);
     expect(merged?.userFeedback).toBe("nein");
-    const [kept] = mergeIterations([iteration("a", { userFeedback: "neu" })], [iteration("a", { userFeedback: "alt" })]);
+    const [kept] = mergeIterations(
+      [iteration("a", { userFeedback: "neu" })],
+      [iteration("a", { userFeedback: "alt" })],
+    );
     expect(kept?.userFeedback).toBe("neu");
   });
 

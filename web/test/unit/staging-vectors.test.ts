@@ -6,7 +6,9 @@ import { type StagingVector, vectors } from "../support/vectors";
 const NOW = "2026-04-15T09:00:00.000Z";
 
 /** Decided without a proposal, as today's devices do: April asks again and forgets the decision, ours leaves it. */
-const DECIDED = ["approved", "failed", "rejected", "skipped"].map((status) => `step-already-${status}-without-proposal`);
+const DECIDED = ["approved", "failed", "rejected", "skipped"].map(
+  (status) => `step-already-${status}-without-proposal`,
+);
 /** Staged on another device: April shows no card, ours shows the one that the marker names. */
 const STAGED_ELSEWHERE = ["already-staged", "old-staged-then-new", "one-of-two-already-staged"];
 /** One step cannot be read: April marks nothing and stages the other again with each edit, ours stages it once. */
@@ -32,7 +34,9 @@ function stage({ missions, then_edited }: StagingVector) {
   pass();
   for (const mission of after) if (mission.id === then_edited?.id) Object.assign(mission, then_edited.patch);
   pass();
-  const iterations_after = Object.fromEntries(after.map((one): [string, MissionIteration[]] => [one.id, one.iterations]));
+  const iterations_after = Object.fromEntries(
+    after.map((one): [string, MissionIteration[]] => [one.id, one.iterations]),
+  );
   return { proposals: [...known.values()], iterations_after };
 }
 

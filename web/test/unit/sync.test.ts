@@ -142,7 +142,9 @@ describe("offline", () => {
     const later = new Date(Date.now() + 60_000).toISOString();
     const row = { id: newId(), table_name: "aiMissions", record_id: "m", op: "update" as const, actor: USER };
     const field_timestamps = { title: later, iterations: later, inputs: later };
-    log.push("alice", "ai", "old-phone", [{ ...row, data: { title: "Alt", iterations: [], inputs: [] }, field_timestamps }]);
+    log.push("alice", "ai", "old-phone", [
+      { ...row, data: { title: "Alt", iterations: [], inputs: [] }, field_timestamps },
+    ]);
     expect(log.mission("alice", "m")?.iterations).toEqual([]);
     await one.sync();
     expect(log.mission("alice", "m")).toMatchObject({ title: "Alt", iterations: [{ source: "server" }] });
@@ -219,7 +221,13 @@ describe("the wire", () => {
     const one = device();
     for (let index = 0; index < 1200; index += 1) {
       const row = { id: newId(), table_name: "tasks", record_id: `t${index}`, op: "insert" as const, actor: USER };
-      log.push("alice", "todo", "other", [{ ...row, data: { title: "x", createdAt: T0 }, field_timestamps: {} }], "2026-11-21T10:00:00.000000Z");
+      log.push(
+        "alice",
+        "todo",
+        "other",
+        [{ ...row, data: { title: "x", createdAt: T0 }, field_timestamps: {} }],
+        "2026-11-21T10:00:00.000000Z",
+      );
     }
     await one.sync();
     expect(await one.db.table("tasks").count()).toBe(1200);
@@ -227,7 +235,15 @@ describe("the wire", () => {
 
   it("leaves rows of a newer shape, and of tables it does not know, alone", async () => {
     const one = device();
-    const row = { id: newId(), table_name: "tasks", record_id: "t", op: "insert" as const, data: { title: "x" }, field_timestamps: {}, actor: USER };
+    const row = {
+      id: newId(),
+      table_name: "tasks",
+      record_id: "t",
+      op: "insert" as const,
+      data: { title: "x" },
+      field_timestamps: {},
+      actor: USER,
+    };
     log.push("alice", "todo", "other", [row, { ...row, id: newId(), table_name: "labels" }]);
     for (const stored of log.rows) if (stored.table_name === "tasks") stored.schema_version = 2;
     await one.sync();

@@ -68,7 +68,15 @@ describe("words", () => {
   ])("from %s to %s is %s", (start, end, words) => expect(spanInWords(start, end, now)).toBe(words));
 
   it("shows every parameter, known or not, and no id", () => {
-    const params = { title: "T", priority: "high", dueDate: "2031-01-02", taskId: "t1", isAllDay: true, empty: null, more: { a: [1] } };
+    const params = {
+      title: "T",
+      priority: "high",
+      dueDate: "2031-01-02",
+      taskId: "t1",
+      isAllDay: true,
+      empty: null,
+      more: { a: [1] },
+    };
     const nameOf = (id: string) => (id === "t1" ? "Einkaufen" : undefined);
     expect(linesOf(params, nameOf).map(({ label, text }) => `${label}: ${text}`)).toEqual([
       "Titel: T",
@@ -78,14 +86,23 @@ describe("words", () => {
       "Ganztägig: ja",
       'more: {"a":[1]}',
     ]);
-    expect(linesOf({ placeId: "x", latitude: 52.51984 }, nameOf).map(({ text }) => text)).toEqual(["hier nicht bekannt", "52,51984"]);
+    expect(linesOf({ placeId: "x", latitude: 52.51984 }, nameOf).map(({ text }) => text)).toEqual([
+      "hier nicht bekannt",
+      "52,51984",
+    ]);
+    expect(
+      linesOf({ title: "T", endTime: "später", startTime: "bald", location: "L" }, nameOf).map(({ text }) => text),
+    ).toEqual(["T", "bald bis später", "L"]);
+    expect(linesOf({ startTime: "bald" }, nameOf)).toEqual([{ label: "Beginn", text: "bald" }]);
     expect(linesOf(null, nameOf)).toEqual([]);
     expect(toolInWords("rm_rf")).toBe("Unbekanntes Werkzeug „rm_rf“");
   });
 
   it("says what went wrong, kindly", () => {
     expect(problemOf({ outcome: "done" })).toBeUndefined();
-    expect(problemOf({ outcome: "bad parameter", parameter: "priority", fault: "not allowed" })).toMatch(/^„Priorität“ hat einen Wert/);
+    expect(problemOf({ outcome: "bad parameter", parameter: "priority", fault: "not allowed" })).toMatch(
+      /^„Priorität“ hat einen Wert/,
+    );
     expect(errorInWords(new ToolError("Genau so."))).toBe("Genau so.");
     expect(errorInWords(new TypeError("Failed to fetch"))).toMatch(/^Keine Verbindung/);
     expect(errorInWords(new Refused(409, "held"))).toMatch(/kann gerade nicht geplant werden/);
