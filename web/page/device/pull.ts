@@ -60,27 +60,14 @@ async function listsOf(db: DeviceDb, app: string, rows: LogRow[]): Promise<Map<s
 
 /**
  * A device that had not pulled writes its old list over newer ones, and so does an edit that was made here offline:
- * what that lost is put back, and pushed.
+ * what that lost is put back. The row that does it goes out with the edit's own, in one transaction of the log.
  */
 async function keepIterations(db: DeviceDb, id: string, lists: unknown[]): Promise<void> {
   const mission = await db.aiMissions.get(id);
   if (!mission || !Array.isArray(mission.iterations)) return;
   const kept = lists.reduce<readonly MissionIteration[]>(mergeIterations, mission.iterations);
   if (kept === mission.iterations) return;
-  await forgetOldLists(db, id);
   await updateRecord(db, "aiMissions", id, { iterations: kept }, DEVICE_ACTOR);
-}
-
-/** The lists of rows that wait to be pushed are older than the one that is written now. */
-async function forgetOldLists(db: DeviceDb, id: string): Promise<void> {
-  const pending = db.pendingRows
-    .where("record_id")
-    .equals(id)
-    .and((row) => row.op === "update");
-  await pending.modify((row) => {
-    delete row.data.iterations;
-    delete row.field_timestamps.iterations;
-  });
 }
 
 /** Keeps the ids that a pull may bring again, and one by which the next pull begins. */

@@ -16,7 +16,7 @@ const step = (summary: string, rationale: string, toolName: string, params: Reco
 });
 
 const day = (days: number) => new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10);
-const saturday = day(6 - (new Date().getUTCDay() % 6));
+const saturday = day((13 - new Date().getUTCDay()) % 7 || 7);
 
 const PLANS: Record<string, PlannedStep[]> = {
   "Wohnung renovieren": [

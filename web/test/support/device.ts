@@ -1,6 +1,6 @@
 import Dexie from "dexie";
 import { afterEach } from "vitest";
-import type { Mission, MissionIteration } from "../../src/index";
+import type { Mission, MissionIteration, Proposal } from "../../src/index";
 import { DeviceDb, storedOf } from "../../page/device/db";
 import { hostOf } from "../../page/device/host";
 
@@ -67,4 +67,16 @@ export function mission(id: string, iterations: MissionIteration[] = [], change:
     iterations,
     ...change,
   };
+}
+
+/** Waits until the count has been the same for a while: a duplicate would come after the right number. */
+export async function settledProposals(db: DeviceDb): Promise<Proposal[]> {
+  let before = -1;
+  let now = await db.pendingProposals.count();
+  for (let still = 0; still < 5; still = before === now ? still + 1 : 0) {
+    before = now;
+    await new Promise((resolve) => setTimeout(resolve, 40));
+    now = await db.pendingProposals.count();
+  }
+  return db.pendingProposals.toArray();
 }

@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { type Proposal, type StagingEffect, type StagingOptions, startServerIterationStaging } from "../../src/index";
+import { type StagingEffect, type StagingOptions, startServerIterationStaging } from "../../src/index";
 import { insertRecord, updateRecord } from "../../page/device/write";
-import { mission, openDevice, plan, pulled } from "../support/device";
+import { mission, openDevice, plan, pulled, settledProposals } from "../support/device";
+import { lockManager } from "../support/locks";
 
 const effects: StagingEffect[] = [];
 afterEach(() => effects.splice(0).forEach((effect) => effect.stop()));
@@ -10,42 +11,6 @@ function start(device: ReturnType<typeof openDevice>, options: StagingOptions = 
   const effect = startServerIterationStaging(device.host, options);
   effects.push(effect);
   return effect;
-}
-
-/** Waits until the count has been the same for a while: a duplicate would come after the right number. */
-async function proposalsOf({ db }: ReturnType<typeof openDevice>): Promise<Proposal[]> {
-  let before = -1;
-  let now = await db.pendingProposals.count();
-  for (let still = 0; still < 5; still = before === now ? still + 1 : 0) {
-    before = now;
-    await new Promise((resolve) => setTimeout(resolve, 40));
-    now = await db.pendingProposals.count();
-  }
-  return db.pendingProposals.toArray();
-}
-
-/** Answers each request in the order in which they came, as a browser does. Counts the most at once. */
-function lockManager(): LockManager & { most: number; mostAsked: number } {
-  let queue: Promise<unknown> = Promise.resolve();
-  let held = 0;
-  let asked = 0;
-  const manager = {
-    most: 0,
-    mostAsked: 0,
-    request: (_name: string, _options: LockOptions, work: () => Promise<unknown>) => {
-      manager.mostAsked = Math.max(manager.mostAsked, (asked += 1));
-      const run = queue.then(async () => {
-        manager.most = Math.max(manager.most, (held += 1));
-        await work();
-        held -= 1;
-        asked -= 1;
-      });
-      queue = run.catch(() => undefined);
-      return run;
-    },
-    query: () => Promise.reject(new Error("not used")),
-  };
-  return manager as unknown as ReturnType<typeof lockManager>;
 }
 
 describe("startServerIterationStaging", () => {
@@ -62,7 +27,7 @@ describe("startServerIterationStaging", () => {
         ),
       ),
     );
-    const proposals = await proposalsOf(device);
+    const proposals = await settledProposals(device.db);
     expect(proposals).toHaveLength(48);
     const steps = (await device.db.aiMissions.toArray()).flatMap((one) => one.iterations.flatMap((it) => it.plan));
     expect(steps.map((step) => step.proposalId).sort()).toEqual(proposals.map(({ id }) => id).sort());
@@ -77,7 +42,7 @@ describe("startServerIterationStaging", () => {
       await pulled(device.db, mission(`m${index}`, [plan(`i${index}`)]));
       await new Promise((resolve) => setTimeout(resolve, index));
     }
-    expect(await proposalsOf(device)).toHaveLength(20);
+    expect(await settledProposals(device.db)).toHaveLength(20);
     expect(locks.mostAsked).toBe(1);
   });
 
@@ -85,7 +50,7 @@ describe("startServerIterationStaging", () => {
     const device = openDevice();
     await pulled(device.db, mission("m", [plan("a"), plan("b")]));
     start(device);
-    await proposalsOf(device);
+    await settledProposals(device.db);
     const rows = await device.db.pendingRows.toArray();
     expect(rows).toHaveLength(1);
     expect(rows[0]).toMatchObject({ op: "update", record_id: "m", actor: { kind: "system", source: "projection" } });
@@ -96,15 +61,15 @@ describe("startServerIterationStaging", () => {
     const first = openDevice();
     await pulled(first.db, mission("m", [plan("a")]));
     start(first);
-    const before = await proposalsOf(first);
+    const before = await settledProposals(first.db);
     effects.splice(0).forEach((effect) => effect.stop());
     first.db.close();
 
     const reloaded = openDevice(first.user);
     start(reloaded);
-    expect(await proposalsOf(reloaded)).toEqual(before);
+    expect(await settledProposals(reloaded.db)).toEqual(before);
     await reloaded.db.pendingProposals.clear();
-    expect((await proposalsOf(reloaded)).map(({ id }) => id)).toEqual(before.map(({ id }) => id));
+    expect((await settledProposals(reloaded.db)).map(({ id }) => id)).toEqual(before.map(({ id }) => id));
   });
 
   it("stages once in two tabs, one at a time", async () => {
@@ -114,7 +79,7 @@ describe("startServerIterationStaging", () => {
     start(one, { locks });
     start(two, { locks });
     await pulled(one.db, ...["m1", "m2", "m3"].map((id) => mission(id, [plan(`${id}-a`), plan(`${id}-b`)])));
-    expect(await proposalsOf(two)).toHaveLength(12);
+    expect(await settledProposals(two.db)).toHaveLength(12);
     expect(await one.db.pendingRows.count()).toBe(3);
     expect(locks.most).toBe(1);
   });
@@ -125,7 +90,7 @@ describe("startServerIterationStaging", () => {
     start(one, { locks: null });
     start(two, { locks: null });
     await pulled(one.db, ...["m1", "m2", "m3"].map((id) => mission(id, [plan(`${id}-a`), plan(`${id}-b`)])));
-    expect(await proposalsOf(two)).toHaveLength(12);
+    expect(await settledProposals(two.db)).toHaveLength(12);
     expect(await one.db.pendingRows.count()).toBe(3);
   });
 
@@ -141,50 +106,9 @@ describe("startServerIterationStaging", () => {
     const odd = { plan: null, id: "odd", source: "server" } as never;
     await pulled(device.db, mission("m0", [odd, plan("i0")]), mission("m1", [plan("i1")]), mission("m2", [plan("i2")]));
     await pulled(device.db, { id: "m3", iterations: "none" as never }, { id: "m4" });
-    const proposals = await proposalsOf(device);
+    const proposals = await settledProposals(device.db);
     expect(proposals.map(({ missionId }) => missionId).sort()).toEqual(["m0", "m0", "m2", "m2"]);
     expect(new Set(failed)).toEqual(new Set(["m1"]));
-  });
-
-  it("begins nothing after it was stopped", async () => {
-    const device = openDevice();
-    const effect = start(device);
-    await pulled(device.db, mission("m1", [plan("i1")]));
-    await proposalsOf(device);
-    effect.stop();
-    await pulled(device.db, mission("m2", [plan("i2")]));
-    expect(await proposalsOf(device)).toHaveLength(2);
-  });
-
-  it("stops between two missions", async () => {
-    const device = openDevice();
-    await pulled(device.db, ...["m1", "m2", "m3"].map((id) => mission(id, [plan(id)])));
-    const { updateMission } = device.host;
-    device.host.updateMission = (id, patch, actor) => {
-      effect.stop();
-      return updateMission(id, patch, actor);
-    };
-    const effect = start(device, { locks: null });
-    expect(await proposalsOf(device)).toHaveLength(2);
-  });
-
-  it("begins nothing if it is stopped while it waits for another tab", async () => {
-    const device = openDevice();
-    let grant = () => {};
-    const request = (_: string, options: LockOptions, work: () => Promise<void>) =>
-      new Promise<void>((resolve, reject) => {
-        grant = () => resolve(work());
-        options.signal?.addEventListener("abort", () => reject(options.signal?.reason));
-      });
-    const errors: unknown[] = [];
-    const locks = { request } as unknown as LockManager;
-    const effect = start(device, { locks, onError: (_, error) => errors.push(error) });
-    await pulled(device.db, mission("m1", [plan("i1")]));
-    await proposalsOf(device);
-    effect.stop();
-    grant();
-    expect(await proposalsOf(device)).toHaveLength(0);
-    expect(errors).toEqual([]);
   });
 
   it("gives no write of the user the actor of the AI", async () => {
@@ -193,7 +117,7 @@ describe("startServerIterationStaging", () => {
     await pulled(device.db, ...["m1", "m2"].map((id) => mission(id, [plan(`${id}-a`), plan(`${id}-b`)])));
     await insertRecord(device.db, "tasks", "mine", { title: "Eigene" }, { kind: "user" });
     await updateRecord(device.db, "aiMissions", "m1", { title: "Neu" }, { kind: "user" });
-    await proposalsOf(device);
+    await settledProposals(device.db);
     const rows = await device.db.pendingRows.toArray();
     const byUser = rows.filter((row) => row.actor.kind === "user").map((row) => row.record_id);
     expect(byUser.sort()).toEqual(["m1", "mine"]);
@@ -204,9 +128,9 @@ describe("startServerIterationStaging", () => {
     const device = openDevice();
     start(device);
     await pulled(device.db, mission("m", [plan("a")]));
-    const before = await proposalsOf(device);
+    const before = await settledProposals(device.db);
     await pulled(device.db, mission("m", [plan("a")]));
-    expect(await proposalsOf(device)).toEqual(before);
+    expect(await settledProposals(device.db)).toEqual(before);
     const stored = await device.db.aiMissions.get("m");
     expect(stored?.iterations[0]?.plan.map((step) => step.proposalId)).toEqual(before.map(({ id }) => id));
   });
