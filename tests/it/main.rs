@@ -6,6 +6,7 @@ mod app;
 mod attempt;
 mod cli;
 mod demo;
+mod docs;
 mod domain;
 #[path = "../faults/mod.rs"]
 mod faults;
