@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use mana_ai::demo::database::Server;
 use mana_ai::demo::llm::{Behaviour, StandIn};
-use mana_ai::store::schedule::claim::{ClaimLimits, claim};
+use mana_ai::store::schedule::claim::{ClaimScope, ClaimTerms, claim};
 use mana_ai::store::schedule::refresh::refresh;
 use sqlx::Executor;
 
@@ -155,9 +155,10 @@ pub async fn backlog(server: &Server) -> Row {
         .await
         .unwrap();
     let due_at = mana_ai::store::preflight(&db.store).await.unwrap().now;
-    let limits = ClaimLimits { missions: 64, per_user: 2, lease: Duration::from_secs(120), suspect: true };
+    let terms = ClaimTerms { replica: uuid::Uuid::nil(), per_user: 2, lease: Duration::from_secs(120) };
+    let scope = ClaimScope::Due { at: due_at, missions: 64, poison_candidate: true };
     let ours = median_ms(20, || async {
-        assert_eq!(claim(&db.store, uuid::Uuid::nil(), due_at, limits).await.unwrap().len(), 64);
+        assert_eq!(claim(&db.store, terms, scope).await.unwrap().len(), 64);
     })
     .await;
     let bare = median_ms(20, || async {

@@ -1,8 +1,8 @@
-//! The end of an attempt in the database: our row, or a step back.
+//! The end of an attempt in the database: our row with the schedule's new state, or a skip.
 
 use jiff::Timestamp;
 
-use super::recheck::{Finding, recheck, visible};
+use super::recheck::{Recheck, recheck};
 use super::write_retry::WriteRetry;
 use super::{AttemptError, Report, Worker};
 use crate::attempt::retry::rest_after;
@@ -11,11 +11,12 @@ use crate::domain::iteration::{Iteration, iteration_id};
 use crate::domain::mission::{Mission, Standing};
 use crate::domain::run::{RunEnd, RunOutcome, Usage};
 use crate::planner::plan::Plan;
-use crate::store::log::append::{Advance, is_last_word, reschedule, write_back};
-use crate::store::log::read::fold_mission;
+use crate::store::log::append::{append, is_last_word};
+use crate::store::log::read::{FoldedMission, fold_mission};
 use crate::store::runs::finish;
-use crate::store::schedule::claim::{self, ClaimedMission};
-use crate::store::{StoreError, TRANSACTION, UserTx, within};
+use crate::store::schedule::claimed::ClaimedMission;
+use crate::store::schedule::transition::{NextSlot, Transition, apply, give_back};
+use crate::store::{StoreError, TRANSACTION, UserTx, with_timeout};
 
 /// What a slot ends with, and what goes with it.
 #[derive(Clone, Copy)]
@@ -23,6 +24,23 @@ pub(super) enum Ending<'attempt> {
     Planned(&'attempt Plan),
     /// The last attempt failed.
     Failed(&'attempt AttemptError),
+}
+
+/// How one try to write ended.
+enum Written {
+    /// In the log, or skipped for a reason.
+    Done(Report),
+    /// The lease is no longer ours: nothing is written.
+    LeaseLost,
+}
+
+/// Our row of the slot, and where the schedule goes with it.
+struct Outcome {
+    change: NewChange,
+    transition: Transition,
+    end: RunEnd,
+    /// Rows of the mission with ours.
+    change_count: i64,
 }
 
 impl Worker {
@@ -35,10 +53,10 @@ impl Worker {
     ) -> Result<Report, AttemptError> {
         let mut write_retry = WriteRetry::new(self.lease, &self.abandon);
         loop {
-            let again = write_retry.tries() > 0;
-            match self.write_once(claimed, ending, usage, again).await {
-                Ok(Some(report)) => return Ok(report),
-                Ok(None) => {
+            let may_be_written = write_retry.tries() > 0;
+            match self.write_once(claimed, ending, usage, may_be_written).await {
+                Ok(Written::Done(report)) => return Ok(report),
+                Ok(Written::LeaseLost) => {
                     let planned = matches!(ending, Ending::Planned(_));
                     return Ok(self.lease_lost(claimed, planned, usage).await);
                 }
@@ -48,95 +66,78 @@ impl Worker {
     }
 
     /// One transaction: lock, fold, check everything again, append to the *fresh* iterations, and move
-    /// the schedule on. `None` where the lease is no longer ours.
-    #[tracing::instrument(level = "debug", skip_all, fields(again = again))]
+    /// the schedule on. `may_be_written`: an earlier try may have been committed without our seeing the reply.
+    #[tracing::instrument(level = "debug", skip_all, fields(again = may_be_written))]
     async fn write_once(
         &self,
         claimed: &ClaimedMission,
         ending: Ending<'_>,
         usage: &Usage,
-        again: bool,
-    ) -> Result<Option<Report>, AttemptError> {
-        let id = iteration_id(&claimed.mission_id, claimed.slot.0);
-        let begin = async {
-            let mut tx = UserTx::begin_locked(&self.store, &claimed.user_id, &claimed.mission_id).await?;
-            let folded = fold_mission(&mut tx, &claimed.mission_id).await?;
-            Ok((tx, folded))
-        };
-        let (mut tx, folded) = within(TRANSACTION, begin).await?;
-        let now = tx.began_at();
-        let (record, change_count) = (folded.record?, visible(folded.change_count)?);
-        // The lease ended with the commit whose reply was lost, so this comes before the lease.
-        let stands = |record| Mission::read(&claimed.mission_id, record).is_ok_and(|m| m.has_iteration(&id));
-        if again && record.as_ref().is_some_and(stands) {
-            tx.rollback().await?;
-            return Ok(Some(ending.report()));
+        may_be_written: bool,
+    ) -> Result<Written, AttemptError> {
+        let (tx, folded) = with_timeout(TRANSACTION, self.lock_and_fold(claimed)).await?;
+        // The lease ended with the commit whose reply was lost, so this comes before every look at the lease.
+        if may_be_written && is_written(&folded, claimed) {
+            with_timeout(TRANSACTION, tx.rollback()).await?;
+            return Ok(Written::Done(ending.report()));
         }
-        let mission = match recheck(record, claimed, now, &self.default_zone)? {
-            Finding::Due(mission) => mission,
-            finding => {
-                return Ok(Some(self.skip_attempt(tx, claimed, finding, change_count, Some(usage)).await?));
+        let (now, change_count) = (tx.began_at(), folded.change_count);
+        let mission = match recheck(folded, claimed, now, &self.default_zone)? {
+            Recheck::Due(mission) => mission,
+            Recheck::Skip { transition, reason } => {
+                let skipped = self.skip_attempt(tx, claimed, transition, reason, Some(usage)).await?;
+                return Ok(Written::Done(skipped));
             }
         };
-        let next = match mission.standing {
+        let next_run_at = self.next_slot(&mission, claimed, now)?;
+        let outcome = ending.outcome(claimed, &mission, now, next_run_at, change_count, usage)?;
+        let committed = with_timeout(TRANSACTION, commit(tx, claimed, &outcome)).await?;
+        Ok(if committed { Written::Done(ending.report()) } else { Written::LeaseLost })
+    }
+
+    async fn lock_and_fold(&self, claimed: &ClaimedMission) -> Result<(UserTx, FoldedMission), StoreError> {
+        let mut tx = UserTx::begin_locked(&self.store, &claimed.user_id, &claimed.mission_id).await?;
+        let folded = fold_mission(&mut tx, &claimed.mission_id).await?;
+        Ok((tx, folded))
+    }
+
+    /// Where the mission goes from here. Claimed before its slot, it keeps that slot: a plan for tomorrow's slot
+    /// would use it up.
+    fn next_slot(
+        &self,
+        mission: &Mission,
+        claimed: &ClaimedMission,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, AttemptError> {
+        Ok(match mission.standing {
             Standing::Scheduled(slot) if claimed.forced => Some(slot),
             Standing::Unscheduled => None,
             _ => mission.next_run(now, &self.default_zone)?,
-        };
-        // Rows that came after the claim are its user's: they end the count.
-        let edited = change_count > claimed.change_count;
-        let failed_slots = ending.failed_slots(if edited { 0 } else { claimed.failed_slots.0 });
-        let advance =
-            Advance { next, change_count: change_count + 1, failed_slots, rest: rest_after(failed_slots) };
-        let iteration = ending.iteration(id, claimed, now, advance);
-        let timestamp = mission.write_timestamp(now)?;
-        let change =
-            NewChange::append(&mission.iterations, &iteration, next, timestamp).map_err(StoreError::from)?;
-        let end = RunEnd { iteration_id: Some(iteration.id), ..ending.end(usage) };
-        let commit = async {
-            if !write_back(&mut tx, claimed, &change, advance, &end).await? {
-                tx.rollback().await?;
-                return Ok(None);
-            }
-            if !is_last_word(&mut tx, &claimed.mission_id, change_count + 1).await? {
-                tx.rollback().await?;
-                return Err(StoreError::Busy);
-            }
-            tx.commit().await?;
-            Ok(Some(ending.report()))
-        };
-        Ok(within(TRANSACTION, commit).await?)
+        })
     }
 
-    /// Leaves a mission that is not to be planned now, and says why. `spent` where there was a plan.
+    /// Leaves a mission that is not to be planned now, and says why. `usage` where there was a plan.
     pub(super) async fn skip_attempt(
         &self,
         mut tx: UserTx,
         claimed: &ClaimedMission,
-        finding: Finding,
-        change_count: i64,
+        transition: Transition,
+        reason: String,
         usage: Option<&Usage>,
     ) -> Result<Report, StoreError> {
         let outcome = if usage.is_some() { RunOutcome::Outdated } else { RunOutcome::Skipped };
-        let end = |reason| RunEnd::of(outcome, Some(reason), &usage.cloned().unwrap_or_default());
-        let reason = match finding {
-            Finding::Waits { retry, reason } => {
-                within(TRANSACTION, tx.rollback()).await?;
-                claim::release(&self.store, claimed, retry, &end(reason.clone())).await?;
-                reason
-            }
-            Finding::Moved { next } => {
-                let reason = "the mission changed, it is not due at this slot any more".to_owned();
-                let end = end(reason.clone());
-                let settled = async {
-                    reschedule(&mut tx, claimed, next, change_count, &end).await?;
-                    tx.commit().await
-                };
-                within(TRANSACTION, settled).await?;
-                reason
-            }
-            Finding::Due(_) => unreachable!("a due mission is planned"),
-        };
+        let end = RunEnd::of(outcome, Some(reason.clone()), &usage.cloned().unwrap_or_default());
+        if let Transition::Moved(_) = transition {
+            // Under the lock that the fold was read under: the row is what that fold says.
+            let moved = async {
+                apply(&mut tx, claimed, transition, &end).await?;
+                tx.commit().await
+            };
+            with_timeout(TRANSACTION, moved).await?;
+        } else {
+            with_timeout(TRANSACTION, tx.rollback()).await?;
+            give_back(&self.store, claimed, transition, &end).await?;
+        }
         Ok(Report::of(outcome, outcome == RunOutcome::Outdated, Some(reason)))
     }
 
@@ -150,45 +151,99 @@ impl Worker {
     }
 }
 
+/// Does the slot's iteration stand in the log already? Its id derives from the slot, so it is ours.
+fn is_written(folded: &FoldedMission, claimed: &ClaimedMission) -> bool {
+    let id = iteration_id(&claimed.mission_id, claimed.slot.0);
+    let Ok(Some(record)) = &folded.record else { return false };
+    Mission::read(&claimed.mission_id, record).is_ok_and(|mission| mission.has_iteration(&id))
+}
+
+/// Schedule, ledger and log together or not at all; `false` where the lease is no longer ours.
+async fn commit(mut tx: UserTx, claimed: &ClaimedMission, outcome: &Outcome) -> Result<bool, StoreError> {
+    if !write_back(&mut tx, claimed, outcome).await? {
+        tx.rollback().await?;
+        return Ok(false);
+    }
+    if !is_last_word(&mut tx, &claimed.mission_id, outcome.change_count).await? {
+        tx.rollback().await?;
+        return Err(StoreError::Busy);
+    }
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Our row comes last, since its `created_at` should be close to COMMIT.
+#[tracing::instrument(level = "debug", skip_all)]
+async fn write_back(
+    tx: &mut UserTx,
+    claimed: &ClaimedMission,
+    outcome: &Outcome,
+) -> Result<bool, StoreError> {
+    let held = apply(tx, claimed, outcome.transition, &outcome.end).await?;
+    if held {
+        append(tx, &claimed.mission_id, &outcome.change).await?;
+    }
+    Ok(held)
+}
+
 impl Ending<'_> {
-    fn outcome(self) -> RunOutcome {
-        match self {
-            Self::Planned(_) => RunOutcome::Planned,
-            Self::Failed(_) => RunOutcome::SlotFailed,
-        }
+    /// What is to be written for a mission that has `change_count` rows.
+    fn outcome(
+        self,
+        claimed: &ClaimedMission,
+        mission: &Mission,
+        now: Timestamp,
+        next_run_at: Option<Timestamp>,
+        change_count: i64,
+        usage: &Usage,
+    ) -> Result<Outcome, AttemptError> {
+        let next = NextSlot { next_run_at, change_count: change_count + 1 };
+        // Rows that came after the claim are a device's: they end the count of failed slots.
+        let edited = change_count > claimed.change_count;
+        let transition = self.transition(next, if edited { 0 } else { claimed.failed_slots.0 });
+        let iteration = self.iteration(claimed, now, transition);
+        let timestamp = mission.write_timestamp(now)?;
+        let change = NewChange::append(&mission.iterations, &iteration, next_run_at, timestamp)
+            .map_err(StoreError::from)?;
+        let end = RunEnd { iteration_id: Some(iteration.id), ..self.end(usage) };
+        Ok(Outcome { change, transition, end, change_count: change_count + 1 })
     }
 
-    fn iteration(
-        self,
-        id: String,
-        claimed: &ClaimedMission,
-        finished: Timestamp,
-        advance: Advance,
-    ) -> Iteration {
-        let started = claimed.claimed_at.0;
+    fn transition(self, next: NextSlot, failed_before: u32) -> Transition {
         match self {
-            Self::Planned(plan) => plan.clone().into_iteration(id, started, finished),
-            Self::Failed(error) => {
-                let summary =
-                    error.told_to_user(claimed.attempt.0, advance.next.is_some(), advance.rest.is_some());
-                Iteration::failed(id, started, finished, summary)
+            Self::Planned(_) => Transition::Planned(next),
+            Self::Failed(_) => {
+                let failed_slots = failed_before.saturating_add(1);
+                Transition::SlotFailed { next, failed_slots, rest: rest_after(failed_slots) }
             }
         }
     }
 
-    fn failed_slots(self, before: u32) -> u32 {
-        match self {
-            Self::Planned(_) => 0,
-            Self::Failed(_) => before.saturating_add(1),
+    fn iteration(self, claimed: &ClaimedMission, finished: Timestamp, transition: Transition) -> Iteration {
+        let id = iteration_id(&claimed.mission_id, claimed.slot.0);
+        let started = claimed.claimed_at.0;
+        match (self, transition) {
+            (Self::Planned(plan), _) => plan.clone().into_iteration(id, started, finished),
+            (Self::Failed(error), transition) => {
+                let (comes_again, rests) = match transition {
+                    Transition::SlotFailed { next, rest, .. } => (next.next_run_at.is_some(), rest.is_some()),
+                    _ => (false, false),
+                };
+                Iteration::failed(
+                    id,
+                    started,
+                    finished,
+                    error.told_to_user(claimed.attempt.0, comes_again, rests),
+                )
+            }
         }
     }
 
     fn end(self, usage: &Usage) -> RunEnd {
-        let reason = match self {
-            Self::Planned(_) => None,
-            Self::Failed(error) => Some(error.to_string()),
-        };
-        RunEnd::of(self.outcome(), reason, usage)
+        match self {
+            Self::Planned(_) => RunEnd::of(RunOutcome::Planned, None, usage),
+            Self::Failed(error) => RunEnd::of(RunOutcome::SlotFailed, Some(error.to_string()), usage),
+        }
     }
 
     fn report(self) -> Report {

@@ -5,77 +5,65 @@ use std::time::Duration;
 use super::commit::Ending;
 use super::write_retry::WriteRetry;
 use super::{AttemptError, Report, Worker};
-use crate::attempt::retry::{Next, Tried};
+use crate::attempt::retry::{NextAttempt, Tried};
 use crate::domain::run::Disposition;
 use crate::domain::run::{RunEnd, RunOutcome, Usage};
-use crate::store::schedule::claim::{self, ClaimedMission, Retry};
+use crate::store::schedule::claimed::ClaimedMission;
+use crate::store::schedule::transition::{RetryAt, Transition, give_back};
+
+/// In the next tick.
+const AT_ONCE: Transition = Transition::RetryAt(RetryAt::After(Duration::ZERO));
 
 impl Worker {
-    /// Decides what comes after a failure, and sees to it.
+    /// Decides what comes after a failure, and writes it.
     pub(super) async fn fail(&self, claimed: &ClaimedMission, error: AttemptError, usage: &Usage) -> Report {
-        let jitter = f64::from(claimed.lease_token.as_fields().0) / f64::from(u32::MAX);
-        let tried = Tried {
-            attempt: claimed.attempt.0,
-            failed_slots: claimed.failed_slots.0,
-            refusals: claimed.refusals.0,
-            jitter,
+        let (transition, outcome) = match self.policy.next(error.disposition(), Tried::of(claimed)) {
+            NextAttempt::After(wait) => (Transition::RetryAt(RetryAt::After(wait)), error.outcome()),
+            NextAttempt::OnNewRow => (Transition::Parked, RunOutcome::Quarantined),
+            // A run on demand before its slot is no attempt at a slot: its caller gets the outcome, nobody else.
+            NextAttempt::NextSlot if claimed.forced => (AT_ONCE, error.outcome()),
+            NextAttempt::NextSlot => return self.fail_slot(claimed, error, usage).await,
         };
-        let next = self.policy.next(error.disposition(), tried);
-        match next {
-            // Who asked for it is told; nobody waits for it.
-            Next::Again(_) | Next::GiveUp if claimed.forced => {
-                self.release(claimed, Retry::After(Duration::ZERO), error.outcome(), &error, usage).await
-            }
-            Next::Again(after) => {
-                self.release(claimed, Retry::After(after), error.outcome(), &error, usage).await
-            }
-            Next::OnNewRow => {
-                self.release(claimed, Retry::OnNewRow, RunOutcome::Quarantined, &error, usage).await
-            }
-            Next::GiveUp => self.give_up(claimed, error, usage).await,
-        }
+        self.give_back(claimed, transition, outcome, &error, usage).await
     }
 
-    /// Ends the slot visibly. Where not even that can be stored, the mission is set aside.
-    async fn give_up(&self, claimed: &ClaimedMission, error: AttemptError, usage: &Usage) -> Report {
+    /// Ends the slot visibly for its user. Where that cannot be stored, the mission is deferred.
+    async fn fail_slot(&self, claimed: &ClaimedMission, error: AttemptError, usage: &Usage) -> Report {
         match self.write(claimed, Ending::Failed(&error), usage).await {
             Ok(report) => report,
             Err(error) => self.defer(claimed, error, usage).await,
         }
     }
 
-    /// What could not be told to the user: later, if that may help.
+    /// The user could not be told that the slot failed: later, where that may help, else parked.
     async fn defer(&self, claimed: &ClaimedMission, error: AttemptError, usage: &Usage) -> Report {
-        let (retry, outcome) = match error.outcome() {
-            outcome @ (RunOutcome::Database | RunOutcome::Interrupted) => {
-                (Retry::After(Duration::ZERO), outcome)
+        let outcome = error.outcome();
+        let conflict = error.disposition() == Disposition::Transient;
+        let (transition, outcome) = match outcome {
+            RunOutcome::Database | RunOutcome::Interrupted => (AT_ONCE, outcome),
+            // A conflict with another writer is charged and retried, up to twice the usual number of attempts.
+            _ if conflict && claimed.attempt.0 < 2 * self.policy.max_attempts => {
+                (Transition::RetryAt(RetryAt::After(self.policy.longest)), outcome)
             }
-            // Somebody else was at the tables. The attempts stay used up, so this comes again; not for ever.
-            outcome
-                if error.disposition() == Disposition::Transient
-                    && claimed.attempt.0 < 2 * self.policy.max_attempts =>
-            {
-                (Retry::After(self.policy.longest), outcome)
-            }
-            _ => (Retry::OnNewRow, RunOutcome::Quarantined),
+            _ => (Transition::Parked, RunOutcome::Quarantined),
         };
-        self.release(claimed, retry, outcome, &error, usage).await
+        self.give_back(claimed, transition, outcome, &error, usage).await
     }
 
     /// Gives the lease back, also while the database is gone: else the attempt would count as lost.
-    async fn release(
+    async fn give_back(
         &self,
         claimed: &ClaimedMission,
-        retry: Retry,
+        transition: Transition,
         outcome: RunOutcome,
         error: &AttemptError,
         usage: &Usage,
     ) -> Report {
         let end = RunEnd::of(outcome, Some(error.to_string()), usage);
         let mut write_retry = WriteRetry::new(self.lease, &self.abandon);
-        while let Err(gone) = claim::release(&self.store, claimed, retry, &end).await {
+        while let Err(gone) = give_back(&self.store, claimed, transition, &end).await {
             let Err(error) = write_retry.after(gone.into()).await else { continue };
-            // That the database is gone has been said, once for all. Anything else is a fault of ours.
+            // That the database is gone has been logged, once for all missions. Anything else is a fault of ours.
             if error.disposition() == Disposition::Uncharged {
                 tracing::debug!(mission_id = claimed.mission_id, %error, "lease not given back, it will expire");
             } else {

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use commit::Ending;
 pub use error::AttemptError;
-use recheck::{Finding, recheck, visible};
+use recheck::{Recheck, recheck};
 pub use report::Report;
 
 use crate::attempt::retry::RetryPolicy;
@@ -36,8 +36,9 @@ use crate::planner::plan::{Plan, PlanError};
 use crate::planner::prompt::{self, Messages};
 use crate::planner::tools::TOOLS;
 use crate::store::log::read::fold_mission;
-use crate::store::schedule::claim::{self, ClaimedMission, SUSPECT_AFTER};
-use crate::store::{Store, StoreError, TRANSACTION, UserTx, preflight, within};
+use crate::store::schedule::claim;
+use crate::store::schedule::claimed::{ClaimedMission, POISON_CANDIDATE_AFTER};
+use crate::store::{Store, StoreError, TRANSACTION, UserTx, preflight, with_timeout};
 
 /// What an attempt works with.
 #[derive(Debug, Clone)]
@@ -60,6 +61,14 @@ pub struct Worker {
     pub metrics: Arc<Metrics>,
 }
 
+/// What reading a claimed mission leads to.
+enum Read {
+    /// It is to be planned.
+    Due(Box<Mission>),
+    /// The attempt has nothing to do, and has ended.
+    Skipped(Report),
+}
+
 impl Worker {
     /// Works on the mission to the end, and gives up its lease if that is no plan.
     #[tracing::instrument(name = "mission", skip_all, fields(mission_id = claimed.mission_id, user_id = claimed.user_id,
@@ -67,8 +76,9 @@ impl Worker {
     pub async fn attempt(&self, claimed: &ClaimedMission) -> Report {
         let _in_flight = GaugeGuard::by(&self.metrics.in_flight_missions);
         let mut usage = Usage::default();
-        // However few attempts there are, one of them is without suspect company.
-        let attempt = if claimed.lost.0 >= self.policy.max_attempts.max(SUSPECT_AFTER + 1) {
+        // Parked only after POISON_CANDIDATE_AFTER + 1 losses, so that at least one attempt ran without another
+        // poison candidate beside it.
+        let attempt = if claimed.lost.0 >= self.policy.max_attempts.max(POISON_CANDIDATE_AFTER + 1) {
             Err(AttemptError::NeverReturned(claimed.lost.0))
         } else {
             self.plan(claimed, &mut usage).await
@@ -84,8 +94,8 @@ impl Worker {
 
     async fn plan(&self, claimed: &ClaimedMission, usage: &mut Usage) -> Result<Report, AttemptError> {
         let mission = match self.read(claimed).await? {
-            Ok(mission) => mission,
-            Err(report) => return Ok(report),
+            Read::Due(mission) => mission,
+            Read::Skipped(report) => return Ok(report),
         };
         let zone = mission.zone(&self.default_zone);
         let messages = prompt::messages(&mission, &TOOLS, claimed.claimed_at.0, &zone);
@@ -116,27 +126,27 @@ impl Worker {
         Ok(read_plan(&self.llm.complete(&repair, usage).await?)?)
     }
 
-    /// Folds the mission: the schedule may be behind the log, which alone decides. `Err` is the end of an
-    /// attempt that has nothing to do.
+    /// Folds the mission: the schedule may be behind the log, which alone decides.
     #[tracing::instrument(level = "debug", skip_all)]
-    async fn read(&self, claimed: &ClaimedMission) -> Result<Result<Mission, Report>, AttemptError> {
+    async fn read(&self, claimed: &ClaimedMission) -> Result<Read, AttemptError> {
         let read = async {
             let mut tx = UserTx::begin(&self.store, &claimed.user_id).await?;
             let folded = fold_mission(&mut tx, &claimed.mission_id).await?;
             Ok((tx, folded))
         };
-        let (tx, folded) = within(TRANSACTION, read).await?;
+        let (tx, folded) = with_timeout(TRANSACTION, read).await?;
         // Between the claim and this the database may have become a standby: no call for what it cannot take.
         if !tx.is_writable() {
             return Err(StoreError::ReadOnly.into());
         }
-        let change_count = visible(folded.change_count)?;
-        match recheck(folded.record?, claimed, tx.began_at(), &self.default_zone)? {
-            Finding::Due(mission) => {
+        match recheck(folded, claimed, tx.began_at(), &self.default_zone)? {
+            Recheck::Due(mission) => {
                 tx.leave();
-                Ok(Ok(*mission))
+                Ok(Read::Due(mission))
             }
-            finding => Ok(Err(self.skip_attempt(tx, claimed, finding, change_count, None).await?)),
+            Recheck::Skip { transition, reason } => {
+                Ok(Read::Skipped(self.skip_attempt(tx, claimed, transition, reason, None).await?))
+            }
         }
     }
 

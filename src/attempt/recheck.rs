@@ -7,54 +7,75 @@ use jiff::{Timestamp, tz::TimeZone};
 use crate::domain::fold::Record;
 use crate::domain::mission::{Mission, Standing, Unreadable, Waiting};
 use crate::store::StoreError;
-use crate::store::schedule::claim::{ClaimedMission, Retry};
+use crate::store::log::read::FoldedMission;
+use crate::store::schedule::claimed::ClaimedMission;
+use crate::store::schedule::transition::{NextSlot, RetryAt, Transition};
 
-pub(super) enum Finding {
-    /// To be planned, for exactly the claimed slot.
+/// Is the claimed mission still to be planned?
+pub(super) enum Recheck {
+    /// Yes, for exactly the claimed slot.
     Due(Box<Mission>),
-    /// Paused, deleted, or at another slot.
-    Moved { next: Option<Timestamp> },
-    /// Due, but to be left for now.
-    Waits { retry: Retry, reason: String },
+    /// No, and what becomes of its row, and why.
+    Skip { transition: Transition, reason: String },
 }
 
+/// Compares the claim with the mission's rows as they are.
+///
+/// # Errors
+/// [`StoreError::Invisible`] where no row is to be seen, and what makes the mission unreadable.
 pub(super) fn recheck(
-    record: Option<Record>,
+    folded: FoldedMission,
     claimed: &ClaimedMission,
     now: Timestamp,
     default_zone: &TimeZone,
-) -> Result<Finding, Unreadable> {
-    let Some(record) = record else { return Ok(Finding::Moved { next: None }) };
-    match Standing::of(&record)? {
-        Standing::Scheduled(slot) if slot == claimed.slot.0 => {}
-        // The slot is this moment, and what the mission has stays as it is. One that was due all along, which
-        // the schedule did not know, is to be claimed for its slot.
-        Standing::Scheduled(slot) if claimed.forced && slot > claimed.claimed_at.0 => {}
-        Standing::Unscheduled if claimed.forced => {}
-        Standing::Off(reason) if claimed.forced => {
-            return Ok(Finding::Waits { retry: Retry::After(Duration::ZERO), reason });
-        }
-        Standing::Scheduled(slot) => return Ok(Finding::Moved { next: Some(slot) }),
-        Standing::Unscheduled | Standing::Off(_) => return Ok(Finding::Moved { next: None }),
+) -> Result<Recheck, super::AttemptError> {
+    let change_count = folded.change_count;
+    // A claimed mission had rows a moment ago, and the log only grows.
+    if change_count == 0 {
+        return Err(StoreError::Invisible.into());
     }
-    let mission = Mission::read(&claimed.mission_id, &record)?;
+    let moved = |next_run_at| Ok(Recheck::moved(NextSlot { next_run_at, change_count }));
+    let Some(record) = folded.record? else { return moved(None) };
+    match (Standing::of(&record)?, claimed.forced) {
+        (Standing::Scheduled(slot), _) if slot == claimed.slot.0 => {}
+        // Claimed before its slot: the slot of the attempt is the moment of the claim, and the mission's own slot
+        // stays. One that was due all along, which the schedule did not know, is to be claimed for its slot.
+        (Standing::Scheduled(slot), true) if slot > claimed.claimed_at.0 => {}
+        (Standing::Unscheduled, true) => {}
+        (Standing::Off(reason), true) => return Ok(Recheck::later(RetryAt::After(Duration::ZERO), reason)),
+        (Standing::Scheduled(slot), _) => return moved(Some(slot)),
+        (Standing::Unscheduled | Standing::Off(_), false) => return moved(None),
+    }
+    Ok(plannable(&record, claimed, now, default_zone)?)
+}
+
+/// Due by its slot: could it be planned now, and a plan be written?
+fn plannable(
+    record: &Record,
+    claimed: &ClaimedMission,
+    now: Timestamp,
+    default_zone: &TimeZone,
+) -> Result<Recheck, Unreadable> {
+    let mission = Mission::read(&claimed.mission_id, record)?;
     // Before anything is spent: could a result be written at all, and is there a slot to go to?
     mission.write_timestamp(now)?;
     mission.next_run(now, default_zone)?;
     Ok(match mission.waits(now) {
-        Some(waiting) => {
-            let retry = if let Waiting::ForegroundRunner { until } = waiting {
-                Retry::At(until)
-            } else {
-                Retry::OnNewRow
-            };
-            Finding::Waits { retry, reason: waiting.to_string() }
+        None => Recheck::Due(Box::new(mission)),
+        Some(waiting @ Waiting::ForegroundRunner { until }) => {
+            Recheck::later(RetryAt::Time(until), waiting.to_string())
         }
-        None => Finding::Due(Box::new(mission)),
+        Some(waiting) => Recheck::Skip { transition: Transition::Parked, reason: waiting.to_string() },
     })
 }
 
-/// A claimed mission had rows a moment ago, and the log only grows.
-pub(super) fn visible(change_count: i64) -> Result<i64, StoreError> {
-    if change_count == 0 { Err(StoreError::Invisible) } else { Ok(change_count) }
+impl Recheck {
+    fn moved(next: NextSlot) -> Self {
+        let reason = "the mission changed, it is not due at this slot any more".to_owned();
+        Self::Skip { transition: Transition::Moved(next), reason }
+    }
+
+    fn later(at: RetryAt, reason: String) -> Self {
+        Self::Skip { transition: Transition::RetryAt(at), reason }
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::AttemptError;
 use crate::domain::run::RunOutcome;
 use crate::metrics::Metrics;
-use crate::store::schedule::claim::ClaimedMission;
+use crate::store::schedule::claimed::ClaimedMission;
 use crate::telemetry::ms;
 
 /// The end of an attempt, as it is counted and logged.

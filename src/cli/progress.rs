@@ -24,7 +24,7 @@ impl Drop for Shown {
 /// A bar while the log is folded, then a line on what waits for mana-llm.
 pub fn show(runner: &Arc<Runner>) -> Shown {
     let (runner, bar) = (Arc::clone(runner), ProgressBar::new_spinner());
-    runner.store().folding().watch();
+    runner.store().refresh_progress().watch();
     let drawn = bar.clone();
     let drawing = async move {
         loop {
@@ -47,7 +47,7 @@ fn draw(bar: &ProgressBar, runner: &Runner) {
     let metrics = runner.metrics();
     let template =
         |template| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    if let Some((rows, all)) = runner.store().folding().now() {
+    if let Some((rows, all)) = runner.store().refresh_progress().now() {
         bar.set_style(template("folding the log {wide_bar} {pos}/{len} rows, {eta} left"));
         bar.set_length(all);
         bar.set_position(rows);

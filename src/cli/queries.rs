@@ -6,7 +6,7 @@ use std::time::Duration;
 use mana_ai::config::{self, Config};
 use mana_ai::ops::explain;
 use mana_ai::store::runs::{self, RunFilter};
-use mana_ai::store::schedule::claim;
+use mana_ai::store::schedule::queries::{Quarantined, quarantined};
 use mana_ai::telemetry::{self, Output};
 
 use super::args::RunsArgs;
@@ -43,10 +43,10 @@ pub async fn print_quarantined() -> Result<ExitCode, Failure> {
     let config = Config::without_key_from_env()?;
     telemetry::log(&config.telemetry, Output::Stderr);
     let store = store(&config)?;
-    let mut all: Vec<claim::Quarantined> = Vec::new();
+    let mut all: Vec<Quarantined> = Vec::new();
     loop {
         let last = all.last().map_or(("", ""), |last| (&last.user_id, &last.mission_id));
-        let page = claim::quarantined(&store, last, PAGE).await?;
+        let page = quarantined(&store, last, PAGE).await?;
         let is_last = page.len() < PAGE as usize;
         all.extend(page);
         if is_last {

@@ -15,9 +15,9 @@ use super::responses::{BadQuery, MissionErrors, NoDatabase, Unauthorized};
 use super::state::AppState;
 use crate::ops::explain::{MissionStatus, inspect};
 use crate::runner::NotRun;
-use crate::store::operations::lift_waits;
 use crate::store::runs::Run;
-use crate::store::schedule::claim::{Quarantined, quarantined};
+use crate::store::schedule::queries::{Quarantined, quarantined};
+use crate::store::schedule::release;
 
 /// Missions on a page of `/internal/quarantine`.
 const PAGE: u32 = 1000;
@@ -110,7 +110,7 @@ pub(super) async fn release(
     path: MissionPath,
 ) -> Result<Json<Released>, ApiError> {
     status_of(&state, &path).await?;
-    let released = lift_waits(state.runner.store(), &path.user_id, &path.mission_id).await?;
+    let released = release::release(state.runner.store(), &path.user_id, &path.mission_id).await?;
     Ok(Json(Released { released }))
 }
 

@@ -13,9 +13,10 @@ use super::error::{ApiError, ErrorBody};
 use super::params::Params;
 use super::responses::{NoDatabase, Unauthorized};
 use super::state::AppState;
+use crate::ops::status::{self, Status};
 use crate::runner::stats::TickStats;
 use crate::store::DbTime;
-use crate::store::operations::{self, Status};
+use crate::store::pause;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -55,7 +56,7 @@ pub(super) struct Pause {
 #[utoipa::path(post, path = "/internal/pause", tag = "runner", responses(
     (status = 200, body = Pause), Unauthorized, NoDatabase))]
 pub(super) async fn pause(State(state): State<AppState>) -> Result<Json<Pause>, ApiError> {
-    let since = operations::pause(state.runner.store()).await?;
+    let since = pause::pause(state.runner.store()).await?;
     tracing::warn!("the runner is paused");
     state.runner.metrics().paused.set(1);
     Ok(Json(Pause { paused_since: Some(since) }))
@@ -65,7 +66,7 @@ pub(super) async fn pause(State(state): State<AppState>) -> Result<Json<Pause>, 
 #[utoipa::path(post, path = "/internal/resume", tag = "runner", responses(
     (status = 200, body = Pause), Unauthorized, NoDatabase))]
 pub(super) async fn resume(State(state): State<AppState>) -> Result<Json<Pause>, ApiError> {
-    if operations::resume(state.runner.store()).await? {
+    if pause::resume(state.runner.store()).await? {
         tracing::info!("the runner goes on");
     }
     state.runner.metrics().paused.set(0);
@@ -76,5 +77,5 @@ pub(super) async fn resume(State(state): State<AppState>) -> Result<Json<Pause>,
 #[utoipa::path(get, path = "/internal/status", tag = "runner", responses(
     (status = 200, body = Status), Unauthorized, NoDatabase))]
 pub(super) async fn status(State(state): State<AppState>) -> Result<Json<Status>, ApiError> {
-    Ok(Json(operations::status(state.runner.store()).await?))
+    Ok(Json(status::status(state.runner.store()).await?))
 }

@@ -17,7 +17,8 @@ use define::{counters, each, gauges, histogram, histograms, metrics};
 use models::{Models, NONE};
 
 use crate::domain::run::{CallTokens, RunOutcome};
-use crate::store::schedule::queries::{PoolUse, ScheduleGauges};
+use crate::store::pool::PoolUse;
+use crate::store::schedule::queries::ScheduleCounts;
 
 /// From an idle tick to one that does nothing else for ten minutes.
 const TICK: [f64; 18] =
@@ -154,10 +155,10 @@ impl Metrics {
     }
 
     /// What the schedule says at the end of a tick.
-    pub fn schedule(&self, gauges: &ScheduleGauges) {
-        self.due_missions.set(gauges.due);
-        self.oldest_due_slot_age_seconds.set(gauges.oldest_age.as_secs_f64());
-        self.quarantined_missions.set(gauges.quarantined);
+    pub fn schedule(&self, counts: &ScheduleCounts) {
+        self.due_missions.set(counts.due);
+        self.oldest_due_slot_age_seconds.set(counts.oldest_age().as_secs_f64());
+        self.quarantined_missions.set(counts.quarantined);
     }
 
     /// The connections at this moment.

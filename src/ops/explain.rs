@@ -10,9 +10,12 @@ use crate::domain::change::{Clocks, Fields};
 use crate::domain::fold::Record;
 use crate::domain::mission::{Mission, Standing, Unreadable};
 use crate::store::log::read::{FoldedMission, fold_missions};
-use crate::store::operations::{Scheduled, breaker, paused_since, scheduled};
+use crate::store::pause::paused_since;
+use crate::store::replicas::breaker;
 use crate::store::runs::{self, Run, RunFilter};
-use crate::store::{DbTime, Store, StoreError, TRANSACTION, UserTx, within};
+use crate::store::schedule::due::Hold;
+use crate::store::schedule::queries::{Scheduled, scheduled};
+use crate::store::{DbTime, Store, StoreError, TRANSACTION, UserTx, with_timeout};
 
 /// Of one mission this many of its latest runs are shown.
 const LATEST_RUNS: u32 = 10;
@@ -54,7 +57,7 @@ pub async fn inspect(
     user_id: &str,
     mission_id: Option<&str>,
 ) -> Result<Vec<Inspected>, StoreError> {
-    let mut missions = within(TRANSACTION, read(store, user_id, mission_id)).await?;
+    let mut missions = with_timeout(TRANSACTION, read(store, user_id, mission_id)).await?;
     if let (Some(mission_id), Some(mission)) = (mission_id, missions.first_mut()) {
         let filter = RunFilter {
             user_id: Some(user_id.to_owned()),
@@ -100,9 +103,9 @@ fn inspected(
         Ok(None) => (Err("hard-deleted".into()), None),
         Ok(Some(record)) => (by_the_log(&mission_id, &record, now), Some(record)),
     };
-    let verdict = match schedule.as_ref().and_then(|row| row.lease_until) {
-        Some(until) => Err(format!("being planned now, under a lease until {}", until.0)),
-        None => verdict.and_then(|due| by_the_schedule(due, schedule.as_ref(), held, now)),
+    let verdict = match schedule.as_ref().and_then(|row| row.hold(now)) {
+        Some(Hold::Leased(until)) => Err(format!("being planned now, under a lease until {until}")),
+        hold => verdict.and_then(|due| by_the_schedule(due, schedule.as_ref(), hold, held)),
     };
     let (due, reason) = match verdict {
         Ok(reason) => (true, reason),
@@ -129,32 +132,29 @@ fn by_the_log(id: &str, record: &Record, now: Timestamp) -> Result<String, Strin
     mission.waits(now).map_or(Ok(format!("due since {slot}")), |waiting| Err(waiting.to_string()))
 }
 
-/// What keeps a due mission from the next tick.
+/// What keeps a mission that is due by the log from the next tick. The schedule may be behind the log with its
+/// slot: the next tick's refresh brings it up, so that is no reason to wait.
 fn by_the_schedule(
     due: String,
     schedule: Option<&Scheduled>,
+    hold: Option<Hold>,
     held: &GlobalHolds,
-    now: Timestamp,
 ) -> Result<String, String> {
     if let Some(since) = held.paused {
         return Err(format!("{due}, but the runner is paused since {}", since.0));
     }
     let Some(row) = schedule else { return Ok(format!("{due}; the next tick will see it")) };
     let waits = row.waits.as_deref().unwrap_or("no reason is known");
-    if row.quarantined {
-        return Err(format!(
-            "{due}, but set aside until a device writes it or an operator releases it: {waits}"
-        ));
-    }
-    if row.until_new_row {
-        return Err(format!("{due}, but waits until a device writes it: {waits}"));
-    }
-    match row.not_before {
-        Some(until) if until.0 > now => {
-            let attempts = row.attempts;
-            Err(format!("{due}, tried {attempts} time(s), next not before {}: {waits}", until.0))
+    match hold {
+        Some(Hold::Quarantined) => {
+            Err(format!("{due}, but set aside until a device writes it or an operator releases it: {waits}"))
         }
-        _ => match (&held.breaker, &row.waits) {
+        Some(Hold::NewRow) => Err(format!("{due}, but waits until a device writes it: {waits}")),
+        Some(Hold::Until(until)) => {
+            Err(format!("{due}, tried {} time(s), next not before {until}: {waits}", row.attempts))
+        }
+        Some(Hold::Leased(_) | Hold::SlotAhead(_) | Hold::NoSlot) | None => match (&held.breaker, &row.waits)
+        {
             (Some(why), _) => Err(format!("{due}, but mana-llm is not called: {why}")),
             (None, Some(last)) => Ok(format!("{due}; the last attempt: {last}")),
             (None, None) => Ok(due),

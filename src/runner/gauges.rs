@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::Runner;
 use crate::domain::run::RunOutcome;
 use crate::metrics::Metrics;
-use crate::store::schedule::claim::ClaimedMission;
-use crate::store::schedule::queries::gauges;
+use crate::store::schedule::claimed::ClaimedMission;
+use crate::store::schedule::queries::counts;
 use crate::store::schedule::refresh::Refreshed;
 
 impl Runner {
@@ -44,8 +44,8 @@ impl Runner {
     /// The end of a tick, where it was not broken off: else the gauges stay as they were, and another wait
     /// for the same database is saved.
     pub(super) async fn sample(&self) {
-        match gauges(&self.worker.store).await {
-            Ok(gauges) => self.metrics().schedule(&gauges),
+        match counts(&self.worker.store).await {
+            Ok(counts) => self.metrics().schedule(&counts),
             Err(error) => tracing::debug!(%error, "schedule not counted"),
         }
     }

@@ -6,7 +6,7 @@ use super::Runner;
 use crate::llm::breaker::Permit;
 use crate::runner::stats::TickStats;
 use crate::store::runs::{self, Run, RunFilter};
-use crate::store::schedule::on_demand::claim_now;
+use crate::store::schedule::claim::{ClaimScope, claim};
 use crate::store::{Store, StoreError, preflight};
 
 /// Why a mission is not tried now.
@@ -50,10 +50,8 @@ impl Runner {
         self.prepare().await?;
         let opening = preflight(self.store()).await?;
         self.refresh_schedule(&mut TickStats::at(opening.now)).await?;
-        let (worker, per_user) = (&self.worker, self.settings.per_user);
-        let claimed =
-            claim_now(&worker.store, worker.replica, (user_id, mission_id), per_user, worker.lease).await?;
-        let claimed = claimed.ok_or(NotRun::Refused)?;
+        let (worker, scope) = (&self.worker, ClaimScope::One { user_id, mission_id });
+        let claimed = claim(&worker.store, self.claim_terms(), scope).await?.pop().ok_or(NotRun::Refused)?;
         self.count_claim(std::slice::from_ref(&claimed));
         let began = Instant::now();
         worker.attempt(&claimed).await.log(&claimed, began.elapsed());

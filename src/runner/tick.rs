@@ -8,14 +8,15 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::Runner;
-use crate::attempt::Report;
+use crate::attempt::{Report, Worker};
 use crate::domain::run::RunOutcome;
 use crate::domain::time::iso;
 use crate::llm::breaker::Permit;
 use crate::runner::stats::TickStats;
-use crate::store::operations::heartbeat_row;
+use crate::store::replicas::heartbeat;
 use crate::store::runs::prune;
-use crate::store::schedule::claim::{ClaimLimits, ClaimedMission, claim};
+use crate::store::schedule::claim::{ClaimScope, ClaimTerms, claim};
+use crate::store::schedule::claimed::ClaimedMission;
 use crate::store::schedule::refresh::refresh;
 use crate::store::{DbTime, Preflight, StoreError, preflight};
 use crate::telemetry::ms;
@@ -32,7 +33,7 @@ type Attempts = JoinSet<(ClaimedMission, Report)>;
 #[derive(Default)]
 struct InFlight {
     attempts: Attempts,
-    suspect: bool,
+    poison_candidate: bool,
     ended: Option<StopReason>,
 }
 
@@ -83,7 +84,7 @@ impl Runner {
     /// For the status page. A database that does not take it has been complained about.
     async fn heartbeat_row(&self, stats: &TickStats) {
         let breaker = self.worker.llm.why().map(|why| why.to_string());
-        let signed = heartbeat_row(&self.worker.store, self.worker.replica, breaker, &stats.counts()).await;
+        let signed = heartbeat(&self.worker.store, self.worker.replica, breaker, &stats.counts()).await;
         if let Err(error) = signed {
             tracing::debug!(%error, "not signed in");
         }
@@ -217,13 +218,8 @@ impl Runner {
         if missions == 0 {
             return Vec::new();
         }
-        let limits = ClaimLimits {
-            missions,
-            per_user: self.settings.per_user,
-            lease: self.worker.lease,
-            suspect: !flight.suspect,
-        };
-        let claimed = claim(&self.worker.store, self.worker.replica, due_at, limits).await;
+        let scope = ClaimScope::Due { at: due_at, missions, poison_candidate: !flight.poison_candidate };
+        let claimed = claim(&self.worker.store, self.claim_terms(), scope).await;
         let claimed = claimed.unwrap_or_else(|error| {
             flight.ended = Some(StopReason::Broken(error));
             Vec::new()
@@ -232,8 +228,14 @@ impl Runner {
         claimed
     }
 
+    /// What holds for each claim of this process.
+    pub(super) fn claim_terms(&self) -> ClaimTerms {
+        let Worker { replica, lease, .. } = self.worker;
+        ClaimTerms { replica, per_user: self.settings.per_user, lease }
+    }
+
     fn spawn(&self, claimed: ClaimedMission, flight: &mut InFlight) {
-        flight.suspect |= claimed.is_suspect();
+        flight.poison_candidate |= claimed.is_poison_candidate();
         let worker = self.worker.clone();
         let attempt = async move {
             let began = Instant::now();
@@ -259,7 +261,7 @@ impl Runner {
                 return stats.errors.push("an attempt panicked, see the log".into());
             }
         };
-        flight.suspect &= !claimed.is_suspect();
+        flight.poison_candidate &= !claimed.is_poison_candidate();
         // The next call would be refused as well, the next plan not stored either.
         if matches!(report.outcome, RunOutcome::Misconfigured | RunOutcome::Database) {
             flight.ended.get_or_insert(StopReason::Enough);

@@ -1,21 +1,22 @@
-//! Setting the database up, and telling whether it is: roles, view, policy, grants (`access.sql`), the
-//! index, and the versioned migrations of our own tables.
+//! Sets the database up, and tells whether it is: roles and schema (`access.sql`), what we add to mana-sync's
+//! table (`log/setup.rs`), and the versioned migrations of our own tables.
 
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection as _, Executor as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use super::error::code;
-use super::{Store, StoreError, TRANSACTION, within};
+use super::{Store, StoreError, TRANSACTION, with_timeout};
+use crate::store::log::log_exists;
+use crate::store::log::setup::{self, INDEX};
+use crate::store::log::shape::Shape;
 
-const ACCESS: &str = include_str!("access.sql");
-const INDEX: &str = include_str!("index.sql");
 /// Two databases of one cluster that are set up at once touch the same roles; Postgres then refuses
 /// one of them with a conflict.
 const TRIES: u32 = 5;
-/// For the whole set-up, above the server's own timeout.
+/// How long the whole set-up may take. Longer than the server's own timeout, whose error says more.
 const LONGEST_SETUP: Duration = Duration::from_mins(11);
 
 fn migrator() -> Migrator {
@@ -26,35 +27,21 @@ fn migrator() -> Migrator {
     migrator
 }
 
-/// What `access.sql` makes: each row is one thing that is not as it should be.
-const CHECKS: &str = "
-WITH own AS (SELECT to_regrole('mana_ai') AS me, to_regrole('mana_ai_reader') AS reader,
-                    to_regclass('sync_changes') AS log, to_regclass('mana_ai.mission_changes') AS view)
+/// What `access.sql` makes: each row names one thing that is not as it should be.
+const PROBLEMS: &str = "
+WITH own AS (SELECT to_regrole('mana_ai') AS me, to_regrole('mana_ai_reader') AS reader)
 SELECT problem FROM own, LATERAL (VALUES
     (me IS NOT NULL AND reader IS NOT NULL, 'the roles mana_ai and mana_ai_reader are missing'),
     (pg_has_role(session_user, me, 'MEMBER'), 'the login is not in role mana_ai'),
     ((SELECT bool_and(NOT rolsuper AND NOT rolbypassrls) FROM pg_roles WHERE oid IN (me, reader)),
-        'the roles bypass row security, take SUPERUSER and BYPASSRLS from them'),
-    ((SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = log),
-        'row security of sync_changes is off, mana-sync turns it on when it starts'),
-    (has_table_privilege(me, log, 'SELECT') AND has_table_privilege(me, log, 'INSERT'),
-        'role mana_ai may not read and write sync_changes'),
-    (has_table_privilege(reader, log, 'SELECT'), 'role mana_ai_reader may not read sync_changes'),
-    (EXISTS (SELECT FROM pg_policy WHERE polrelid = log AND polname = 'mana_ai_schedule'),
-        'the policy mana_ai_schedule is missing, so no mission is seen'),
-    (EXISTS (SELECT FROM pg_policy WHERE polrelid = log AND polname = 'mana_ai_missions_only'),
-        'the policy mana_ai_missions_only is missing'),
-    (EXISTS (SELECT FROM pg_policy WHERE polrelid = log AND polpermissive AND polcmd IN ('*', 'r')
-             AND polroles && ARRAY[0::oid, me]) AND
-     EXISTS (SELECT FROM pg_policy WHERE polrelid = log AND polpermissive AND polcmd IN ('*', 'a')
-             AND polroles && ARRAY[0::oid, me]),
-        'no policy of sync_changes lets a user''s own rows be read and written, mana-sync makes it when it starts'),
-    ((SELECT relowner = reader FROM pg_class WHERE oid = view) AND has_table_privilege(me, view, 'SELECT')
-        AND obj_description(view) = 'mana-ai access 1',
-        'the view mana_ai.mission_changes is missing, closed, or of another version')
+        'the roles bypass row security, take SUPERUSER and BYPASSRLS from them')
 ) AS checks (fine, problem) WHERE fine IS NOT TRUE";
 
-/// Is everything there that the service needs? `Err` says what is not.
+/// Is everything there that the service needs?
+///
+/// # Errors
+/// [`StoreError::NoSyncChanges`], [`StoreError::NotSetUp`] and [`StoreError::ReadOnly`] say what is missing; else
+/// whatever the database answers.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn verify(store: &Store) -> Result<(), StoreError> {
     let survey = survey(store).await?;
@@ -71,7 +58,7 @@ pub async fn verify(store: &Store) -> Result<(), StoreError> {
 /// What is there, and what is not.
 #[derive(Debug)]
 pub struct Survey {
-    /// Who and where the server is, and who we are to it.
+    /// The server's version, the database's name, and the login.
     pub server: String,
     /// Does it take writes?
     pub writable: bool,
@@ -79,14 +66,14 @@ pub struct Survey {
     pub log: bool,
     /// What of `access.sql` is not as it should be.
     pub problems: Vec<String>,
-    /// Of our own tables.
+    /// Which of our own tables are missing.
     pub missing_tables: Vec<String>,
     /// Is the index there, and whole?
     pub index: bool,
 }
 
 impl Survey {
-    /// Of what `access.sql` makes alone.
+    /// Looks only at what `access.sql` makes.
     fn access(&self) -> Result<(), StoreError> {
         if !self.log {
             return Err(StoreError::NoSyncChanges);
@@ -96,8 +83,11 @@ impl Survey {
 }
 
 /// Looks at everything.
+///
+/// # Errors
+/// Whatever the database answers; what is missing is no error.
 pub async fn survey(store: &Store) -> Result<Survey, StoreError> {
-    within(TRANSACTION, async {
+    with_timeout(TRANSACTION, async {
         // As the login itself: before the set-up there is no role to become. On a connection of its own, which
         // says at once why there is none, and takes none from the missions.
         let mut db = store.log_in().await?;
@@ -109,14 +99,20 @@ pub async fn survey(store: &Store) -> Result<Survey, StoreError> {
 }
 
 async fn survey_on(db: &mut PgConnection) -> Result<Survey, StoreError> {
-    let (server, writable, log, index) = sqlx::query_as(
+    let (server, writable, index, log) = sqlx::query_as(concat!(
         "SELECT format('PostgreSQL %s, database %s, as %s', current_setting('server_version'), current_database(), session_user),
-             current_setting('transaction_read_only') = 'off', to_regclass('sync_changes') IS NOT NULL,
-             coalesce((SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('mana_ai_mission_changes')), false)",
-    )
+             current_setting('transaction_read_only') = 'off',
+             coalesce((SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('mana_ai_mission_changes')), false), ",
+        log_exists!()
+    ))
     .fetch_one(&mut *db)
     .await?;
-    let problems = if log { sqlx::query_scalar(CHECKS).fetch_all(&mut *db).await? } else { Vec::new() };
+    let mut problems: Vec<String> = Vec::new();
+    if log {
+        problems = sqlx::query_scalar(PROBLEMS).fetch_all(&mut *db).await?;
+        let on_the_log: Vec<String> = sqlx::query_scalar(setup::PROBLEMS).fetch_all(&mut *db).await?;
+        problems.extend(on_the_log);
+    }
     let missing_tables = sqlx::query_scalar(
         "SELECT format('the table mana_ai.%s is missing', name)
          FROM unnest(ARRAY['mission_schedule', 'refresh_cursor', 'mission_runs', 'replicas', 'pause']) AS name
@@ -128,9 +124,13 @@ async fn survey_on(db: &mut PgConnection) -> Result<Survey, StoreError> {
 }
 
 /// Sets up whatever is missing, but for the index. May be repeated, also twice at once.
+///
+/// # Errors
+/// [`StoreError::InsufficientPrivilege`] with the SQL to run as another login, [`StoreError::NoSyncChanges`],
+/// [`StoreError::TablesGone`], [`StoreError::Migrate`], and whatever the database answers.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn migrate(store: &Store) -> Result<(), StoreError> {
-    within(LONGEST_SETUP, migrate_all(store)).await
+    with_timeout(LONGEST_SETUP, migrate_all(store)).await
 }
 
 async fn migrate_all(store: &Store) -> Result<(), StoreError> {
@@ -140,7 +140,7 @@ async fn migrate_all(store: &Store) -> Result<(), StoreError> {
     db.execute("SET client_min_messages = warning; SET lock_timeout = '5s'; SET statement_timeout = '10min'")
         .await?;
     for attempt in 1.. {
-        match migrate_on(&mut db).await {
+        match migrate_on(&mut db, store.shape()).await {
             Err(StoreError::Database(error)) if attempt < TRIES && is_conflict(&error) => {
                 tracing::debug!(attempt, %error, "set-up met another one");
             }
@@ -153,6 +153,9 @@ async fn migrate_all(store: &Store) -> Result<(), StoreError> {
 
 /// Builds the index on mission changes where it is missing. Apart from [`migrate`], because it waits for
 /// every transaction that is open, and the service works without it, only slower.
+///
+/// # Errors
+/// [`StoreError::InsufficientPrivilege`] with the SQL to run as another login, and whatever the database answers.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn build_index(store: &Store) -> Result<(), StoreError> {
     let mut db = store.log_in().await?;
@@ -160,12 +163,12 @@ pub async fn build_index(store: &Store) -> Result<(), StoreError> {
     Ok(db.close().await?)
 }
 
-async fn migrate_on(db: &mut PgConnection) -> Result<(), StoreError> {
+async fn migrate_on(db: &mut PgConnection, shape: &Shape) -> Result<(), StoreError> {
     match survey_on(db).await?.access() {
         Ok(()) => {}
         Err(StoreError::NotSetUp(missing)) => {
             tracing::info!(%missing, "setting up the database");
-            grant_access(db).await?;
+            grant_access(db, shape).await?;
         }
         Err(error) => return Err(error),
     }
@@ -179,30 +182,37 @@ async fn migrate_on(db: &mut PgConnection) -> Result<(), StoreError> {
     if missing.is_empty() { Ok(()) } else { Err(StoreError::TablesGone(missing.join("; "))) }
 }
 
-async fn grant_access(db: &mut PgConnection) -> Result<(), StoreError> {
+async fn grant_access(db: &mut PgConnection, shape: &Shape) -> Result<(), StoreError> {
     let login: String = sqlx::query_scalar("SELECT session_user::text").fetch_one(&mut *db).await?;
     let mut tx = db.begin().await?;
     tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('mana_ai.access', 0))").await?;
-    match tx.execute(ACCESS).await {
+    match tx.execute(AssertSqlSafe(grants(shape))).await {
         Ok(_) => {
             tx.commit().await?;
             survey_on(db).await?.access()
         }
-        Err(error) if code(&error).as_deref() == Some("42501") => {
-            Err(StoreError::InsufficientPrivilege { reason: error.to_string(), sql: access_sql(&login) })
-        }
+        Err(error) if code(&error).as_deref() == Some("42501") => Err(StoreError::InsufficientPrivilege {
+            reason: error.to_string(),
+            sql: access_sql(shape, &login),
+        }),
         Err(error) => Err(error.into()),
     }
 }
 
-/// All of it, for another login to run in `psql`.
-pub fn access_sql(login: &str) -> String {
-    let login = login.replace('\'', "''");
-    format!("BEGIN;\nSET LOCAL mana_ai.login = '{login}';\n\n{ACCESS}\nCOMMIT;\n\n{INDEX}")
+/// `access.sql` with what belongs to mana-sync's table in its place.
+fn grants(shape: &Shape) -> String {
+    include_str!("access.sql").replace("-- {log}\n", &setup::view_sql(shape))
 }
 
-/// One replica builds it; the others must not wait, for the
-/// build itself waits for every older transaction, theirs too.
+/// The whole set-up, for another login to run in `psql`.
+fn access_sql(shape: &Shape, login: &str) -> String {
+    let login = login.replace('\'', "''");
+    let grants = grants(shape);
+    format!("BEGIN;\nSET LOCAL mana_ai.login = '{login}';\n\n{grants}\nCOMMIT;\n\n{INDEX}")
+}
+
+/// One replica builds the index; the others must not wait for that, since the build itself waits for every older
+/// transaction, theirs too.
 async fn ensure_index(db: &mut PgConnection) -> Result<(), StoreError> {
     let valid: Option<bool> = sqlx::query_scalar(
         "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('mana_ai_mission_changes')",
@@ -211,7 +221,7 @@ async fn ensure_index(db: &mut PgConnection) -> Result<(), StoreError> {
     .await?;
     let lock = "pg_try_advisory_lock(hashtextextended('mana_ai.index', 0))";
     if valid == Some(true)
-        || !sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT {lock}"))).fetch_one(&mut *db).await?
+        || !sqlx::query_scalar(AssertSqlSafe(format!("SELECT {lock}"))).fetch_one(&mut *db).await?
     {
         return Ok(());
     }
@@ -233,7 +243,7 @@ async fn ensure_index(db: &mut PgConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Two at once: a role's row changed under us, or an object is there since a moment ago.
+/// Did another set-up run at the same time? A role's row changed under ours, or an object exists since a moment.
 fn is_conflict(error: &sqlx::Error) -> bool {
     matches!(
         code(error).as_deref(),

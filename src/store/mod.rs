@@ -6,7 +6,10 @@
 pub mod access;
 mod error;
 pub mod log;
-pub mod operations;
+pub mod pause;
+pub mod pool;
+mod preflight;
+pub mod replicas;
 pub mod runs;
 pub mod schedule;
 mod time;
@@ -24,19 +27,22 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 pub use error::{Blame, StoreError};
-pub use schedule::progress::Folding;
+use log::shape::{APRIL, Shape};
+use pool::Connections;
+pub use preflight::{Preflight, preflight};
+use schedule::progress::RefreshProgress;
 pub use time::DbTime;
-use tx::Connections;
 pub use tx::{Tx, UserTx};
 
-/// How long a caller waits for a connection that others use.
+/// How long a caller waits for a connection while others use all of them.
 const WAIT: Duration = Duration::from_secs(10);
-/// For a new connection, and for BEGIN: whoever takes longer is not there.
+/// How long a new connection and a BEGIN may take: a server that needs longer counts as gone.
 const ANSWER: Duration = Duration::from_secs(5);
-/// For a whole transaction, seen from here. Above the server's own timeouts, which say more.
+/// How long a whole transaction may take, seen from here. Longer than the server's own timeouts, whose errors say
+/// more.
 pub(crate) const TRANSACTION: Duration = Duration::from_secs(30);
-/// Bounded waits, so that no lock and no lost peer can hold a transaction for ever. Without compiling
-/// queries: ours are short, and after a burst the planner takes them for long ones.
+/// Bounds every wait, so that no lock and no lost server can hold a transaction for ever. Turns the compiler of
+/// queries off: ours are short, and after a burst the planner takes them for long ones.
 const BEGIN: &str = "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s'; \
     SET LOCAL statement_timeout = '25s'; SET LOCAL idle_in_transaction_session_timeout = '30s'";
 
@@ -46,11 +52,14 @@ pub struct Store {
     pool: Pool<Connections>,
     login: PgConnectOptions,
     gone: Arc<AtomicBool>,
-    folding: Arc<Folding>,
+    progress: Arc<RefreshProgress>,
 }
 
 impl Store {
     /// Does not connect yet: the database may come up later than we do.
+    ///
+    /// # Errors
+    /// Where `url` is no URL of a Postgres.
     pub fn new(url: &str, connections: u32) -> Result<Self, StoreError> {
         let login: PgConnectOptions = url.parse()?;
         let login = login.application_name("mana-ai");
@@ -61,13 +70,33 @@ impl Store {
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a runtime is given, which is all that a pool with timeouts asks for");
-        Ok(Self { pool, login, gone: Arc::default(), folding: Arc::default() })
+        Ok(Self { pool, login, gone: Arc::default(), progress: Arc::default() })
     }
 
-    /// A transaction that belongs to no user: it sees the schedule and the view, and nothing of
-    /// `sync_changes`.
+    /// A transaction that belongs to no user: it sees the schedule and the view, and no row of mana-sync's table.
+    ///
+    /// # Errors
+    /// Where no connection is free or can be made, or whatever the database answers.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         self.begin_with(BEGIN).await
+    }
+
+    /// One whole transaction: BEGIN, `work`, COMMIT, in at most [`TRANSACTION`]. Where `work` fails, nothing
+    /// is committed, and the connection is closed.
+    ///
+    /// # Errors
+    /// Those of `work`, of BEGIN and of COMMIT; [`StoreError::NoAnswer`] after [`TRANSACTION`].
+    pub(crate) async fn transaction<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        with_timeout(TRANSACTION, async {
+            let mut tx = self.begin().await?;
+            let done = work(&mut tx).await?;
+            tx.commit().await?;
+            Ok(done)
+        })
+        .await
     }
 
     #[tracing::instrument(name = "begin", level = "debug", skip_all)]
@@ -77,8 +106,9 @@ impl Store {
         begun
     }
 
-    /// A connection that died in the pool, as all do when the server restarts, shows it at BEGIN, which can
-    /// be repeated. Then the others in the pool are as dead: each would cost somebody its own failure.
+    /// A connection that died in the pool, as all do when the server restarts, fails at BEGIN, which can be
+    /// repeated. The others that lie in the pool are as dead, so they are dropped: each would cost another caller
+    /// a failure.
     async fn begin_on_living(&self, begin: &'static str) -> Result<Tx, StoreError> {
         let begun = self.try_begin(begin).await;
         let Err(StoreError::NoAnswer(_) | StoreError::Database(_)) = &begun else { return begun };
@@ -99,15 +129,15 @@ impl Store {
             _ => StoreError::NoAnswer(ANSWER),
         })?;
         let begun = async { Ok(Tx::begin(connection, begin).await?) };
-        within(ANSWER, begun).await
+        with_timeout(ANSWER, begun).await
     }
 
     /// A connection beside the pool, as the login itself. Says at once why there is none.
     async fn log_in(&self) -> Result<PgConnection, StoreError> {
-        within(ANSWER, async { Ok(self.login.connect().await?) }).await
+        with_timeout(ANSWER, async { Ok(self.login.connect().await?) }).await
     }
 
-    /// Says once that the database is gone, and once that it is back: not per mission.
+    /// Logs once that the database is gone, and once that it is back: not per mission.
     fn notice(&self, error: Option<&StoreError>) {
         match error {
             // Our own pool is too small for what we do; the database may be fine.
@@ -126,8 +156,13 @@ impl Store {
     }
 
     /// How far a fold of the whole log is.
-    pub fn folding(&self) -> &Folding {
-        &self.folding
+    pub fn refresh_progress(&self) -> &RefreshProgress {
+        &self.progress
+    }
+
+    /// The shape of mana-sync's table in this database.
+    pub fn shape(&self) -> &'static Shape {
+        &APRIL
     }
 
     /// Ends all connections that are not in use.
@@ -136,55 +171,28 @@ impl Store {
     }
 }
 
-/// Broken, or ended by the server's shutdown (class 57P).
+/// Is the connection broken, or ended by the server's shutdown (class 57P)?
 fn is_dead_connection(error: &sqlx::Error) -> bool {
     let refused = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
     let broken = matches!(error, sqlx::Error::Io(error) if !refused(error));
     broken || error::code(error).is_some_and(|code| code.starts_with("57P"))
 }
 
-/// Bounds a piece of work with the database: a peer that is silent without having gone gives no error.
-pub(crate) fn within<T>(
+/// Bounds `work` with the database: a server that is silent without having closed the connection gives no error.
+///
+/// # Errors
+/// [`StoreError::NoAnswer`] after `limit`, else what `work` fails with.
+pub(crate) fn with_timeout<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> impl Future<Output = Result<T, StoreError>> {
-    // On the heap, and before the first await: else each caller's future holds all of it, and they nest.
+    // On the heap, and before the first await: else each caller's future contains all of it, and futures nest
+    // until a tick's future overflows a thread's stack.
     let work = tokio::time::timeout(limit, Box::pin(work));
     async move { work.await.unwrap_or(Err(StoreError::NoAnswer(limit))) }
 }
 
-/// What a tick begins with.
-#[derive(Debug, Clone, Copy)]
-pub struct Preflight {
-    /// The database's clock. It decides what is due, over all replicas.
-    pub now: Timestamp,
-    /// Since when an operator wants no mission to be begun.
-    pub paused_since: Option<DbTime>,
-}
-
-/// The opening of a tick, if what it does could be stored: else no model should be asked.
-#[tracing::instrument(level = "debug", skip_all)]
-pub async fn preflight(store: &Store) -> Result<Preflight, StoreError> {
-    within(TRANSACTION, async {
-        let mut tx = store.begin().await?;
-        let (DbTime(now), paused_since, writable, allowed): (_, _, bool, bool) = sqlx::query_as(
-            "SELECT clock_timestamp(), (SELECT paused_at FROM mana_ai.pause),
-                 current_setting('transaction_read_only') = 'off',
-                 has_table_privilege('sync_changes', 'SELECT') AND has_table_privilege('sync_changes', 'INSERT')",
-        )
-        .fetch_one(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        match (writable, allowed) {
-            (false, _) => Err(StoreError::ReadOnly),
-            (_, false) => Err(StoreError::NotSetUp("role mana_ai may not read and write sync_changes".into())),
-            _ => Ok(Preflight { now, paused_since }),
-        }
-    })
-    .await
-}
-
-/// For binding.
+/// The time as a statement binds it.
 fn sql_time(at: Timestamp) -> jiff_sqlx::Timestamp {
     at.to_sqlx()
 }

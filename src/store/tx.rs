@@ -1,43 +1,22 @@
 //! Transactions: [`Tx`] for what belongs to no user, [`UserTx`] for a user's rows.
 
 use std::ops::{Deref, DerefMut};
-use std::time::Duration;
 
-use deadpool::managed::{Manager, Metrics, Object, RecycleError, RecycleResult};
+use deadpool::managed::Object;
 use jiff::Timestamp;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions as _, Executor as _};
+use sqlx::Executor as _;
+use sqlx::postgres::PgConnection;
 
-use super::{DbTime, Store, StoreError, TRANSACTION, within};
-
-/// A connection is replaced after this long: a backend's memory only grows, and after a failover the
-/// connections should spread again.
-const LIFETIME: Duration = Duration::from_mins(30);
-
-/// Makes the connections of the pool. A used one is not looked at again: whether it is still alive shows
-/// at BEGIN, without a round trip for each that is.
-#[derive(Debug)]
-pub(super) struct Connections(pub(super) PgConnectOptions);
-
-impl Manager for Connections {
-    type Type = PgConnection;
-    type Error = sqlx::Error;
-
-    async fn create(&self) -> sqlx::Result<PgConnection> {
-        self.0.connect().await
-    }
-
-    async fn recycle(&self, _: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
-        if metrics.age() < LIFETIME { Ok(()) } else { Err(RecycleError::message("old")) }
-    }
-}
+use super::log::shape::Shape;
+use super::pool::Connections;
+use super::{DbTime, Store, StoreError, TRANSACTION, with_timeout};
 
 /// A transaction. One that ends without COMMIT or ROLLBACK, because its future was dropped or the server
 /// is silent, takes its connection with it: nobody can tell in which state that is, and waiting for it
 /// could take as long as the kernel keeps a dead peer.
 #[derive(Debug)]
 pub struct Tx {
-    /// None once it has gone back to the pool.
+    /// `None` once the connection has gone back to the pool.
     connection: Option<Object<Connections>>,
 }
 
@@ -49,12 +28,18 @@ impl Tx {
         Ok(tx)
     }
 
-    /// Makes it last. Without it everything is undone.
+    /// Makes what it did last. Without it everything is undone.
+    ///
+    /// # Errors
+    /// Whatever the database answers. Where no answer comes, nobody knows whether it is committed.
     pub async fn commit(self) -> Result<(), StoreError> {
         self.end("COMMIT").await
     }
 
-    /// Undoes it and keeps the connection.
+    /// Undoes what it did, and gives the connection back to the pool.
+    ///
+    /// # Errors
+    /// Whatever the database answers; it is undone in any case.
     pub async fn rollback(self) -> Result<(), StoreError> {
         self.end("ROLLBACK").await
     }
@@ -98,17 +83,24 @@ pub struct UserTx {
     user_id: String,
     began_at: Timestamp,
     writable: bool,
+    shape: &'static Shape,
 }
 
 impl UserTx {
     /// The user is set for this transaction only; a connection that goes back to the pool has none.
+    ///
+    /// # Errors
+    /// [`StoreError::EmptyUser`], and whatever the database answers.
     pub async fn begin(store: &Store, user_id: &str) -> Result<Self, StoreError> {
         let set_user = "SELECT clock_timestamp(), current_setting('transaction_read_only') = 'off'
             FROM set_config('app.current_user_id', $1, true) WHERE $2 IS NOT NULL";
         Self::begin_by(store, set_user, user_id, "").await
     }
 
-    /// The same, and the mission is locked against every other writer of ours until it ends.
+    /// The same, and the mission is locked against every other replica until the transaction ends.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin), and where another replica keeps the lock for more than 5 s.
     pub async fn begin_locked(store: &Store, user_id: &str, mission_id: &str) -> Result<Self, StoreError> {
         let set_user_and_lock = "SELECT clock_timestamp(), current_setting('transaction_read_only') = 'off'
             FROM set_config('app.current_user_id', $1, true), pg_advisory_xact_lock(hashtextextended($2, 0))";
@@ -127,39 +119,50 @@ impl UserTx {
         let mut tx = store.begin().await?;
         let began = sqlx::query_as(set_user).bind(user_id).bind(lock).fetch_one(&mut *tx).await?;
         let (DbTime(began_at), writable) = began;
-        Ok(Self { tx, user_id: user_id.to_owned(), began_at, writable })
+        Ok(Self { tx, user_id: user_id.to_owned(), began_at, writable, shape: store.shape() })
     }
 
-    /// The database's clock when it began, and had the lock where it has one.
+    /// The database's clock when the transaction began, and had its lock where it takes one.
     pub fn began_at(&self) -> Timestamp {
         self.began_at
     }
 
-    /// May anything be written, as far as the server is asked?
+    /// Does the server take writes? Not where it is a standby.
     pub fn is_writable(&self) -> bool {
         self.writable
     }
 
-    /// Whose rows these are.
+    /// The shape of the log that it reads and writes.
+    pub(super) fn shape(&self) -> &'static Shape {
+        self.shape
+    }
+
+    /// The user whose rows it sees.
     pub fn user_id(&self) -> &str {
         &self.user_id
     }
 
     /// See [`Tx::commit`].
+    ///
+    /// # Errors
+    /// As [`Tx::commit`].
     pub async fn commit(self) -> Result<(), StoreError> {
         self.tx.commit().await
     }
 
-    /// Undoes it in a task of its own: nobody waits for the end of a look.
+    /// Rolls back in a task of its own: a transaction that only read need not be waited for.
     pub fn leave(self) {
         tokio::spawn(async move {
-            if let Err(error) = within(TRANSACTION, self.tx.rollback()).await {
+            if let Err(error) = with_timeout(TRANSACTION, self.tx.rollback()).await {
                 tracing::debug!(%error, "connection dropped");
             }
         });
     }
 
     /// See [`Tx::rollback`].
+    ///
+    /// # Errors
+    /// As [`Tx::rollback`].
     pub async fn rollback(self) -> Result<(), StoreError> {
         self.tx.rollback().await
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mana_ai::demo::llm::{Behaviour, Recorded};
-use mana_ai::store::schedule::claim::quarantined;
+use mana_ai::store::schedule::queries::quarantined;
 use serde_json::json;
 use tokio::time::sleep;
 

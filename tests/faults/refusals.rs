@@ -1,7 +1,7 @@
 //! The database answers, and refuses: for a moment, for ever, one mission or all of them.
 
 use mana_ai::demo::llm::Behaviour;
-use mana_ai::store::schedule::claim::quarantined;
+use mana_ai::store::schedule::queries::quarantined;
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use super::checks::{UsersRows, check_calls, check_invariants};

@@ -15,7 +15,8 @@ use mana_ai::demo::llm::{Behaviour, StandIn};
 use mana_ai::domain::time::iso;
 use mana_ai::runner::Runner;
 use mana_ai::runner::stats::TickStats;
-use mana_ai::store::schedule::claim::ClaimLimits;
+use mana_ai::store::schedule::claim::{ClaimScope, ClaimTerms, claim};
+use mana_ai::store::schedule::claimed::ClaimedMission;
 use mana_ai::store::{Store, access};
 use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
@@ -28,11 +29,14 @@ pub const KEY: &str = "test-service-key";
 /// For everything that should happen soon. Nothing waits this long unless it is broken.
 pub const SOON: Duration = Duration::from_secs(30);
 
-/// For claims by hand: eight of anybody's, two of one user.
-pub const LIMITS: ClaimLimits =
-    ClaimLimits { missions: 8, per_user: 2, lease: Duration::from_secs(60), suspect: true };
-/// Who makes them.
-pub const REPLICA: uuid::Uuid = uuid::Uuid::nil();
+/// For claims by hand: two missions of one user, for a minute.
+pub const TERMS: ClaimTerms =
+    ClaimTerms { replica: uuid::Uuid::nil(), per_user: 2, lease: Duration::from_secs(60) };
+
+/// Claims at most eight missions that were due at `at`.
+pub async fn claim_due(store: &Store, at: Timestamp) -> Vec<ClaimedMission> {
+    claim(store, TERMS, ClaimScope::Due { at, missions: 8, poison_candidate: true }).await.unwrap()
+}
 
 static SERVER: OnceCell<Server> = OnceCell::const_new();
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();

@@ -29,10 +29,13 @@ struct RowFromLog {
     created_at: SqlTime,
     schema_version: i32,
     data: Option<Json<Box<RawValue>>>,
-    field_timestamps: Option<Json<Box<RawValue>>>,
+    clocks: Option<Json<Box<RawValue>>>,
 }
 
 /// Folds one mission of the transaction's user.
+///
+/// # Errors
+/// Whatever the database answers. A row that cannot be read is the mission's error, not this function's.
 pub async fn fold_mission(tx: &mut UserTx, mission_id: &str) -> Result<FoldedMission, StoreError> {
     let folded = fold_missions(tx, Some(mission_id)).await?;
     let empty = FoldedMission { record: Ok(None), change_count: 0 };
@@ -41,17 +44,20 @@ pub async fn fold_mission(tx: &mut UserTx, mission_id: &str) -> Result<FoldedMis
 
 /// Folds all missions of the transaction's user, or the one named. Rows are folded as they
 /// arrive: only one of them is held at a time.
+///
+/// # Errors
+/// As [`fold_mission`].
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn fold_missions(
     tx: &mut UserTx,
     mission_id: Option<&str>,
 ) -> Result<BTreeMap<String, FoldedMission>, StoreError> {
     let user_id = tx.user_id().to_owned();
-    let mut rows = sqlx::query_as::<_, RowFromLog>(
-        "SELECT id, record_id, op, created_at, schema_version, data, field_timestamps FROM sync_changes
+    let mut rows = sqlx::query_as::<_, RowFromLog>(tx.shape().sql(
+        "SELECT id, record_id, op, created_at, schema_version, data, {clocks} AS clocks FROM sync_changes
          WHERE user_id = $1 AND app_id = $2 AND table_name = $3 AND ($4::text IS NULL OR record_id = $4)
          ORDER BY record_id, created_at, id",
-    )
+    ))
     .bind(user_id)
     .bind(APP_ID)
     .bind(TABLE_NAME)
@@ -82,13 +88,13 @@ pub(in crate::store) fn apply(fold: &mut Result<Fold, StoreError>, row: Result<C
 impl RowFromLog {
     fn read(self) -> Result<ChangeRow, StoreError> {
         let data = self.data.map(|Json(raw)| object(&raw)).unwrap_or_default();
-        let times = self.field_timestamps.map(|Json(raw)| object(&raw)).unwrap_or_default();
+        let times = self.clocks.map(|Json(raw)| object(&raw)).unwrap_or_default();
         change_row(self.id, self.created_at, &self.op, self.schema_version, data, times)
     }
 }
 
 /// What both ways to read a row share: the version check, and that only strings are timestamps.
-pub(in crate::store) fn change_row(
+pub(super) fn change_row(
     id: Uuid,
     created_at: SqlTime,
     op: &str,

@@ -1,7 +1,12 @@
-//! `mana_ai.mission_schedule`: when each mission is due, and who works on it.
+//! `mana_ai.mission_schedule`: when each mission is due, and who works on it. Its states and transitions are
+//! drawn in docs/state-machine.md.
 
 pub mod claim;
-pub mod on_demand;
+pub mod claimed;
+pub mod due;
 pub mod progress;
 pub mod queries;
 pub mod refresh;
+pub mod release;
+pub mod transition;
+mod write;

@@ -1,17 +1,17 @@
-//! How far a fold of the whole log is, for whoever watches.
+//! How far a fold of the whole log is, for whoever watches at a terminal.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Rows read so far, of how many.
 #[derive(Debug, Default)]
-pub struct Folding {
+pub struct RefreshProgress {
     watched: AtomicBool,
     rows: AtomicU64,
     all: AtomicU64,
 }
 
-impl Folding {
-    /// From now on the rows are counted before they are folded, which takes a fraction of the time.
+impl RefreshProgress {
+    /// From now on a whole fold counts the log's rows first, which takes a fraction of its time.
     pub fn watch(&self) {
         self.watched.store(true, Ordering::Relaxed);
     }
@@ -26,13 +26,17 @@ impl Folding {
         self.watched.load(Ordering::Relaxed)
     }
 
-    /// Nothing in all: the fold has ended.
-    pub(in crate::store) fn set(&self, rows: u64, all: u64) {
-        self.rows.store(rows, Ordering::Relaxed);
+    /// A fold of `all` rows begins.
+    pub(in crate::store) fn begin(&self, all: u64) {
+        self.rows.store(0, Ordering::Relaxed);
         self.all.store(all, Ordering::Relaxed);
     }
 
     pub(in crate::store) fn read(&self, rows: u64) {
         self.rows.store(rows, Ordering::Relaxed);
+    }
+
+    pub(in crate::store) fn end(&self) {
+        self.begin(0);
     }
 }

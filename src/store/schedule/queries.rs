@@ -1,72 +1,151 @@
-//! How much there is: of work in the schedule, of connections in the pool.
+//! What the schedule holds: a user's rows, how much is due, what is set aside.
 
 use std::time::Duration;
 
-use crate::store::{Store, StoreError, TRANSACTION, within};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-/// The schedule, over all replicas.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScheduleGauges {
-    /// Missions that could be claimed now, at most [`COUNTED`].
-    pub due: i64,
-    /// For how long the oldest of them has been due; zero where none is.
-    pub oldest_age: Duration,
-    /// Missions that are set aside, at most [`COUNTED`].
-    pub quarantined: i64,
+use super::due::{due, set_aside};
+use crate::store::{DbTime, Store, StoreError, TRANSACTION, UserTx, with_timeout};
+
+/// Where a mission stands in the schedule. None of its text.
+#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct Scheduled {
+    /// Its `record_id`.
+    pub mission_id: String,
+    /// Its slot; null where it cannot be read.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_run_at: Option<DbTime>,
+    /// Why its record cannot be read as a mission.
+    pub unreadable: Option<String>,
+    /// Not claimed before this.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub not_before: Option<DbTime>,
+    /// Not claimed before a device writes a row of it.
+    pub until_new_row: bool,
+    /// Set aside: it cannot be planned, or its attempts ended with their processes.
+    pub quarantined: bool,
+    /// The reason to wait that the last attempt left.
+    pub waits: Option<String>,
+    /// When the lease of the attempt at work ends, unless it is renewed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub lease_until: Option<DbTime>,
+    /// Attempts at this slot.
+    pub attempts: i32,
+    /// Attempts in a row that were lost: their process never came back.
+    pub lost: i32,
+    /// Slots that failed in a row.
+    pub failed_slots: i32,
 }
 
-/// Beyond that an operator needs no figure, and no tick should pay for one.
+/// The schedule's rows of the transaction's user, or of the one mission named.
+///
+/// # Errors
+/// Whatever the database answers.
+pub async fn scheduled(tx: &mut UserTx, mission_id: Option<&str>) -> Result<Vec<Scheduled>, StoreError> {
+    let user_id = tx.user_id().to_owned();
+    // 'infinity' does not decode into a timestamp: it becomes NULL and a flag.
+    let rows = sqlx::query_as(
+        "SELECT mission_id, next_run_at, unreadable, waits, quarantined, attempts, lost, failed_slots,
+             CASE WHEN isfinite(not_before) THEN not_before END AS not_before, not_before = 'infinity' AS until_new_row,
+             CASE WHEN lease_until > clock_timestamp() THEN lease_until END AS lease_until
+         FROM mana_ai.mission_schedule WHERE user_id = $1 AND ($2::text IS NULL OR mission_id = $2)
+         ORDER BY mission_id",
+    );
+    Ok(rows.bind(user_id).bind(mission_id).fetch_all(&mut **tx).await?)
+}
+
+/// How much there is in the schedule, over all replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct ScheduleCounts {
+    /// The database's clock.
+    pub now: DbTime,
+    /// Missions that are due, at most 10,000.
+    pub due: i64,
+    /// The oldest slot among them.
+    pub oldest_due: Option<DbTime>,
+    /// Missions under a lease.
+    pub leases: i64,
+    /// Missions that are set aside, at most 10,000.
+    pub quarantined: i64,
+    /// When the schedule last followed the log.
+    pub refreshed_at: Option<DbTime>,
+}
+
+impl ScheduleCounts {
+    /// For how long the oldest due mission has been due; zero where none is.
+    pub fn oldest_age(&self) -> Duration {
+        let age = self.oldest_due.map(|slot| self.now.0.duration_since(slot.0));
+        age.and_then(|age| Duration::try_from(age).ok()).unwrap_or_default()
+    }
+}
+
+/// Beyond that an operator needs no exact number, and no tick should pay for one.
 const COUNTED: i64 = 10_000;
 
-/// Without statistics nearly every row is taken for one that is set aside, and so the whole table for the
-/// shortest way to some of them.
-const BEGIN: &str = "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL jit = off; SET LOCAL enable_seqscan = off; \
+/// Without statistics the planner takes nearly every row for one that is set aside, and so a scan of the whole
+/// table for the shortest way to some of them.
+const BEGIN_COUNTING: &str = "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL jit = off; SET LOCAL enable_seqscan = off; \
     SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '25s'; SET LOCAL idle_in_transaction_session_timeout = '30s'";
 
-/// Conditions as in the claim. Both indexes are read from one end, and no further than needed.
-const GAUGES: &str = "
-WITH due AS MATERIALIZED (
-    SELECT next_run_at FROM mana_ai.mission_schedule
-    WHERE next_run_at <= now() AND not_before < 'infinity' AND not_before <= now()
-        AND (lease_until IS NULL OR lease_until <= now())
-    ORDER BY next_run_at LIMIT $1),
-quarantined AS MATERIALIZED (
-    SELECT FROM mana_ai.mission_schedule WHERE unreadable IS NOT NULL OR quarantined LIMIT $1)
-SELECT (SELECT count(*) FROM due), (SELECT extract(epoch FROM now() - min(next_run_at))::float8 FROM due),
-    (SELECT count(*) FROM quarantined)";
+/// Each index is read from one end, and no further than needed.
+const COUNTS: &str = concat!(
+    "WITH due AS MATERIALIZED (
+         SELECT next_run_at FROM mana_ai.mission_schedule WHERE ",
+    due!("now()"),
+    "    ORDER BY next_run_at LIMIT $1),
+     set_aside AS MATERIALIZED (
+         SELECT FROM mana_ai.mission_schedule WHERE ",
+    set_aside!(),
+    "    LIMIT $1)
+     SELECT now() AS now, (SELECT count(*) FROM due) AS due, (SELECT min(next_run_at) FROM due) AS oldest_due,
+         (SELECT count(*) FROM mana_ai.mission_schedule WHERE lease_until > clock_timestamp()) AS leases,
+         (SELECT count(*) FROM set_aside) AS quarantined,
+         (SELECT refreshed_at FROM mana_ai.refresh_cursor WHERE isfinite(refreshed_at)) AS refreshed_at"
+);
 
-/// One look at the schedule.
-pub async fn gauges(store: &Store) -> Result<ScheduleGauges, StoreError> {
-    within(TRANSACTION, async {
-        let mut tx = store.begin_with(BEGIN).await?;
-        let (due, age, quarantined): (i64, Option<f64>, i64) =
-            sqlx::query_as(GAUGES).bind(COUNTED).fetch_one(&mut *tx).await?;
+/// Counts what is due, leased and set aside.
+///
+/// # Errors
+/// Whatever the database answers.
+pub async fn counts(store: &Store) -> Result<ScheduleCounts, StoreError> {
+    with_timeout(TRANSACTION, async {
+        let mut tx = store.begin_with(BEGIN_COUNTING).await?;
+        let counts = sqlx::query_as(COUNTS).bind(COUNTED).fetch_one(&mut *tx).await?;
         tx.commit().await?;
-        let oldest_age = Duration::try_from_secs_f64(age.unwrap_or_default()).unwrap_or_default();
-        Ok(ScheduleGauges { due, oldest_age, quarantined })
+        Ok(counts)
     })
     .await
 }
 
-/// The connections of a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolUse {
-    /// Open, and free.
-    pub idle: usize,
-    /// In a transaction, or on the way.
-    pub used: usize,
-    /// How many there may be.
-    pub max: usize,
+/// A mission that is set aside until a device writes a row of it.
+#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct Quarantined {
+    /// The user whose mission it is.
+    pub user_id: String,
+    /// Its `record_id`.
+    pub mission_id: String,
+    /// Why it is set aside.
+    pub reason: Option<String>,
 }
 
-impl Store {
-    /// At this moment. Asks no database.
-    pub fn pool_use(&self) -> PoolUse {
-        let status = self.pool.status();
-        PoolUse {
-            idle: status.available,
-            used: status.size.saturating_sub(status.available),
-            max: status.max_size,
-        }
-    }
+/// Missions that are set aside, in the order of their ids, after the one named, at most `limit`.
+///
+/// # Errors
+/// Whatever the database answers.
+pub async fn quarantined(
+    store: &Store,
+    after: (&str, &str),
+    limit: u32,
+) -> Result<Vec<Quarantined>, StoreError> {
+    let listed = sqlx::query_as(concat!(
+        "SELECT user_id, mission_id, coalesce(unreadable, waits) AS reason FROM mana_ai.mission_schedule
+         WHERE ",
+        set_aside!(),
+        " AND (user_id, mission_id) > ($1, $2) ORDER BY user_id, mission_id LIMIT $3"
+    ));
+    let listed = listed.bind(after.0).bind(after.1).bind(i64::from(limit));
+    store.transaction(async |tx| Ok(listed.fetch_all(&mut **tx).await?)).await
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mana_ai::demo::llm::Behaviour;
 use mana_ai::store::runs::{Pruned, Run, RunFilter, list, prune};
-use mana_ai::store::schedule::claim::quarantined;
+use mana_ai::store::schedule::queries::quarantined;
 use serde_json::{Value, json};
 use sqlx::Executor;
 

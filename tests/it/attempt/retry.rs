@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mana_ai::attempt::retry::{Next, REST, RetryPolicy, Tried};
+use mana_ai::attempt::retry::{NextAttempt, REST, RetryPolicy, Tried};
 use mana_ai::domain::run::Disposition;
 use mana_ai::llm::breaker::{Breaker, BreakerSettings, CallEnd, Permit, Why};
 use mana_ai::llm::error::clamp_retry_after;
@@ -24,16 +24,16 @@ fn each_disposition_has_its_next_attempt() {
     use Disposition::{Misconfigured, MissionFault, Permanent, RateLimited, Transient, Uncharged};
     let limited = RateLimited { retry_after: secs(17) };
     for (disposition, attempt, failed_slots, expected) in [
-        (Transient, 5, 0, Next::GiveUp),
-        (MissionFault, 5, 0, Next::GiveUp),
-        (Transient, 6, 9, Next::GiveUp),
-        (Transient, 1, 5, Next::Again(REST)),
-        (MissionFault, 4, 7, Next::Again(REST)),
+        (Transient, 5, 0, NextAttempt::NextSlot),
+        (MissionFault, 5, 0, NextAttempt::NextSlot),
+        (Transient, 6, 9, NextAttempt::NextSlot),
+        (Transient, 1, 5, NextAttempt::After(REST)),
+        (MissionFault, 4, 7, NextAttempt::After(REST)),
         // Not charged, and behind the others next time.
-        (limited, 99, 9, Next::Again(secs(17 + 45))),
-        (Misconfigured, 99, 9, Next::Again(secs(45))),
-        (Uncharged, 99, 9, Next::Again(Duration::ZERO)),
-        (Permanent, 1, 0, Next::OnNewRow),
+        (limited, 99, 9, NextAttempt::After(secs(17 + 45))),
+        (Misconfigured, 99, 9, NextAttempt::After(secs(45))),
+        (Uncharged, 99, 9, NextAttempt::After(Duration::ZERO)),
+        (Permanent, 1, 0, NextAttempt::OnNewRow),
     ] {
         let next = POLICY.next(disposition, Tried { failed_slots, ..tried(attempt, 0.5) });
         assert_eq!(next, expected, "{disposition:?} {attempt} {failed_slots}");
@@ -43,7 +43,7 @@ fn each_disposition_has_its_next_attempt() {
 #[test]
 fn waits_grow_and_spread() {
     let wait = |attempt, jitter| match POLICY.next(Disposition::Transient, tried(attempt, jitter)) {
-        Next::Again(wait) => wait,
+        NextAttempt::After(wait) => wait,
         other => panic!("{other:?}"),
     };
     for (attempt, longest) in [(1, 60), (2, 120), (3, 240), (4, 480)] {
@@ -52,7 +52,7 @@ fn waits_grow_and_spread() {
     let patient = RetryPolicy { max_attempts: 100, ..POLICY };
     assert_eq!(
         patient.next(Disposition::MissionFault, tried(99, 1.0)),
-        Next::Again(secs(1800)),
+        NextAttempt::After(secs(1800)),
         "no longer than that"
     );
 }
@@ -70,7 +70,7 @@ proptest! {
     #[test]
     fn no_wait_is_out_of_bounds(attempt in 0_u32..10_000, jitter in any::<f64>(), shortest in 0_u64..10_000, more in 0_u64..10_000) {
         let policy = RetryPolicy { max_attempts: u32::MAX, shortest: secs(shortest), longest: secs(shortest + more) };
-        let Next::Again(wait) = policy.next(Disposition::Transient, tried(attempt, jitter)) else { panic!() };
+        let NextAttempt::After(wait) = policy.next(Disposition::Transient, tried(attempt, jitter)) else { panic!() };
         prop_assert!((secs(shortest)..=secs(shortest + more)).contains(&wait), "{wait:?}");
     }
 }
@@ -124,7 +124,7 @@ fn five_failures_in_a_row_open_it_and_one_success_closes_it() {
 fn what_is_refused_again_waits_longer() {
     for (refusals, longest) in [(0, 60), (1, 120), (2, 240), (9, 1800)] {
         let next = POLICY.next(Disposition::Misconfigured, Tried { refusals, ..tried(1, 1.0) });
-        assert_eq!(next, Next::Again(secs(longest)), "{refusals}");
+        assert_eq!(next, NextAttempt::After(secs(longest)), "{refusals}");
     }
 }
 

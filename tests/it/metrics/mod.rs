@@ -9,7 +9,7 @@ use std::time::Duration;
 use mana_ai::demo::llm::Behaviour;
 use mana_ai::domain::run::RunOutcome;
 use mana_ai::runner::Runner;
-use mana_ai::store::schedule::queries::gauges;
+use mana_ai::store::schedule::queries::counts;
 use serde_json::json;
 use sqlx::Executor;
 use strum::VariantArray as _;
@@ -330,8 +330,8 @@ async fn the_gauges_go_only_so_far() {
         SELECT 'u' || n, 'm', now() - interval '1 hour', 1, n > 11000, CASE WHEN n > 11000 THEN 'infinity' ELSE '-infinity' END::timestamptz
         FROM generate_series(1, 22000) AS n";
     world.db.admin.execute(many).await.unwrap();
-    let gauges = gauges(&world.store).await.unwrap();
-    assert_eq!((gauges.due, gauges.quarantined, gauges.oldest_age.as_secs() / 60), (10_000, 10_000, 60));
+    let counts = counts(&world.store).await.unwrap();
+    assert_eq!((counts.due, counts.quarantined, counts.oldest_age().as_secs() / 60), (10_000, 10_000, 60));
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ use mana_ai::app;
 use mana_ai::demo::database::SYNC_CHANGES;
 use mana_ai::demo::llm::{Behaviour, StandIn};
 use mana_ai::store::log::read::fold_mission;
-use mana_ai::store::schedule::claim::claim;
 use mana_ai::store::schedule::refresh::refresh;
 use mana_ai::store::{Store, StoreError, UserTx, access, preflight};
 use sqlx::postgres::PgPoolOptions;
@@ -14,7 +13,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::leases;
-use crate::support::{LIMITS, REPLICA, TestDb, World, config, due_mission, soon};
+use crate::support::{TestDb, World, claim_due, config, due_mission, soon};
 
 /// A login that owns the table and may create roles, but is no superuser: what mana-sync has.
 async fn plain_login(db: &TestDb, may_create_roles: bool) -> (String, PgPool) {
@@ -58,7 +57,7 @@ async fn check_walls(store: &Store) {
     tx.rollback().await.unwrap();
     let due_at = preflight(store).await.unwrap().now;
 
-    let claimed = claim(store, REPLICA, due_at, LIMITS).await.unwrap();
+    let claimed = claim_due(store, due_at).await;
     assert_eq!(claimed.len(), 1, "the scan sees the due mission");
 
     let mut mallory = UserTx::begin(store, "mallory").await.unwrap();

@@ -1,5 +1,8 @@
-//! The database: access, leases, the schedule.
+//! The database: access, leases, the schedule and its state machine.
 
 pub mod access;
+mod due;
 pub mod leases;
+mod log_statements;
 pub mod schedule;
+mod transitions;

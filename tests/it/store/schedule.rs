@@ -9,12 +9,14 @@ use mana_ai::demo::llm::Behaviour;
 use mana_ai::domain::run::{RunEnd, RunOutcome, Usage};
 use mana_ai::domain::time::iso;
 use mana_ai::store::access;
-use mana_ai::store::schedule::claim::{Retry, claim, release};
+use mana_ai::store::schedule::claim::renew;
+use mana_ai::store::schedule::claimed::ClaimedMission;
 use mana_ai::store::schedule::refresh::refresh;
+use mana_ai::store::schedule::transition::{Transition, give_back};
 use serde_json::json;
 use sqlx::{Executor, Row};
 
-use crate::support::{LIMITS, REPLICA, World, due_mission, mission, now, soon, with};
+use crate::support::{TERMS, World, claim_due, due_mission, mission, now, soon, with};
 
 const OVERLAP: Duration = Duration::from_secs(600);
 
@@ -191,14 +193,14 @@ async fn no_user_takes_all_the_places() {
     }
     world.device("modest").create_mission("m1", due_mission()).await.unwrap();
     refresh(&world.store, OVERLAP, true).await.unwrap();
-    let users = |claimed: Vec<mana_ai::store::schedule::claim::ClaimedMission>| {
+    let users = |claimed: Vec<ClaimedMission>| {
         let mut users: Vec<String> = claimed.into_iter().map(|claimed| claimed.user_id).collect();
         users.sort();
         users
     };
-    let first = claim(&world.store, REPLICA, now() + 1.second(), LIMITS).await.unwrap();
+    let first = claim_due(&world.store, now() + 1.second()).await;
     assert_eq!(users(first), ["greedy", "greedy", "modest"]);
-    let second = claim(&world.store, REPLICA, now() + 1.second(), LIMITS).await.unwrap();
+    let second = claim_due(&world.store, now() + 1.second()).await;
     assert!(second.is_empty(), "two are in flight already: {second:?}");
 }
 
@@ -209,11 +211,11 @@ async fn a_row_that_comes_before_the_release_is_not_slept_over() {
     let device = world.device("alice");
     device.create_mission("m1", due_mission()).await.unwrap();
     refresh(&world.store, OVERLAP, true).await.unwrap();
-    let claimed = claim(&world.store, REPLICA, now() + 1.second(), LIMITS).await.unwrap().remove(0);
+    let claimed = claim_due(&world.store, now() + 1.second()).await.remove(0);
     device.edit_mission("m1", json!({ "title": "neu" }), now()).await.unwrap();
     refresh(&world.store, OVERLAP, false).await.unwrap();
     let end = RunEnd::of(RunOutcome::Skipped, Some("waits".into()), &Usage::default());
-    release(&world.store, &claimed, Retry::OnNewRow, &end).await.unwrap();
+    give_back(&world.store, &claimed, Transition::Parked, &end).await.unwrap();
     assert_eq!(world.tick().await.plans_written_back, 1);
 }
 
@@ -273,14 +275,14 @@ async fn an_expired_lease_is_claimed_again() {
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
     refresh(&world.store, OVERLAP, true).await.unwrap();
     let due_at = now() + 1.second();
-    let first = claim(&world.store, REPLICA, due_at, LIMITS).await.unwrap().remove(0);
-    assert!(claim(&world.store, REPLICA, due_at, LIMITS).await.unwrap().is_empty());
+    let first = claim_due(&world.store, due_at).await.remove(0);
+    assert!(claim_due(&world.store, due_at).await.is_empty());
     sqlx::query("UPDATE mana_ai.mission_schedule SET lease_until = now() - interval '1 second'")
         .execute(&world.db.admin)
         .await
         .unwrap();
-    let second = claim(&world.store, REPLICA, due_at, LIMITS).await.unwrap().remove(0);
+    let second = claim_due(&world.store, due_at).await.remove(0);
     assert_ne!(first.lease_token, second.lease_token);
-    assert!(!mana_ai::store::schedule::claim::renew(&world.store, &first, LIMITS.lease).await.unwrap());
-    assert!(mana_ai::store::schedule::claim::renew(&world.store, &second, LIMITS.lease).await.unwrap());
+    assert!(!renew(&world.store, &first, TERMS.lease).await.unwrap());
+    assert!(renew(&world.store, &second, TERMS.lease).await.unwrap());
 }
