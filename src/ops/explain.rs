@@ -14,7 +14,8 @@ use crate::store::pause::paused_since;
 use crate::store::replicas::breaker;
 use crate::store::runs::{self, Run, RunFilter};
 use crate::store::schedule::due::Hold;
-use crate::store::schedule::queries::{Scheduled, scheduled};
+use crate::store::schedule::queries::scheduled;
+use crate::store::schedule::scheduled::Scheduled;
 use crate::store::{DbTime, Store, StoreError, TRANSACTION, UserTx, with_timeout};
 
 /// Of one mission this many of its latest runs are shown.

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use super::queries::Scheduled;
+use super::scheduled::Scheduled;
 
 /// A row of `mission_schedule` under nobody's lease. Leases go by the database's clock at this moment, so
 /// replicas need not agree on the time.

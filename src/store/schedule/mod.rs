@@ -8,5 +8,6 @@ pub mod progress;
 pub mod queries;
 pub mod refresh;
 pub mod release;
+pub mod scheduled;
 pub mod transition;
 mod write;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use mana_ai::store::UserTx;
 use mana_ai::store::schedule::due::DUE_NOW;
 use mana_ai::store::schedule::queries::{counts, scheduled};
+use mana_ai::store::schedule::scheduled::Scheduled;
 use sqlx::{AssertSqlSafe, Executor};
 
 use crate::support::TestDb;
@@ -38,7 +39,7 @@ async fn due_means_the_same_in_sql_and_in_rust() {
     let rows = scheduled(&mut tx, None).await.unwrap();
     tx.rollback().await.unwrap();
     assert_eq!(rows.len(), 4 * 4 * 3 * 2);
-    let is_due = |row: &&mana_ai::store::schedule::queries::Scheduled| row.hold(now).is_none();
+    let is_due = |row: &&Scheduled| row.hold(now).is_none();
     let by_rust: BTreeSet<String> = rows.iter().filter(is_due).map(|row| row.mission_id.clone()).collect();
     assert_eq!(by_sql, by_rust);
     // Two slots have come, two waits are over, two leases do not run, and both are counted twice.
