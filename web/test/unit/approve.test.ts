@@ -47,6 +47,14 @@ describe("approve", () => {
     expect(await reject(device.host, "proposal-a-0")).toEqual({ outcome: "settled", status: "approved" });
   });
 
+  it("leaves a record alone that the same approval made on another device", async () => {
+    const device = await staged();
+    await device.db.synced("tasks").put({ id: "proposal-a-0", title: "Inzwischen geändert", __clocks: {} });
+    expect(await approve(device.host, "proposal-a-0")).toEqual({ outcome: "done" });
+    expect(await device.db.synced("tasks").toArray()).toMatchObject([{ title: "Inzwischen geändert" }]);
+    expect((await device.db.pendingRows.toArray()).map(({ table }) => table)).toEqual(["aiMissions"]);
+  });
+
   it("leaves the next write to the user", async () => {
     const device = await staged();
     const approving = approve(device.host, "proposal-a-0");
