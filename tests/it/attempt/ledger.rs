@@ -6,7 +6,7 @@ use mana_ai::demo::llm::Behaviour;
 use mana_ai::store::runs::{Pruned, Run, RunFilter, list, prune};
 use mana_ai::store::schedule::queries::quarantined;
 use serde_json::{Value, json};
-use sqlx::Executor;
+use sqlx::{AssertSqlSafe, Executor};
 
 use crate::support::{World, due_mission, now, with};
 
@@ -138,6 +138,31 @@ async fn a_failed_attempt_waits() {
     assert_eq!(world.tick().await.due_mission_count, 0);
     end_waits(&world).await;
     assert_eq!(world.tick().await.due_mission_count, 1);
+}
+
+/// Attempts that fail alike at the same moment come back at different moments, anywhere in the ten minutes between the
+/// shortest wait and twice that.
+#[tokio::test]
+async fn those_who_fail_together_do_not_return_together() {
+    let patient = [("RETRY_MIN_MS", "600000"), ("RETRY_MAX_MS", "3600000"), ("BREAKER_FAILURES", "100")];
+    let world = World::with(&patient).await;
+    for mission in 0..8 {
+        let id = format!("m{mission}");
+        world.device(&id).create_mission(&id, due_mission()).await.unwrap();
+    }
+    world.llm.behave(raw(500));
+    assert_eq!(world.tick().await.errors.len(), 8);
+    // From the end of its own run, so that it does not matter how long the tick took.
+    let waits = "FROM (SELECT extract(epoch FROM not_before - finished_at) AS seconds
+        FROM mana_ai.mission_schedule JOIN mana_ai.mission_runs AS run ON run.id = run_id) AS waits";
+    let seconds = async |what: &str| {
+        let sql = AssertSqlSafe(format!("SELECT ({what})::bigint {waits}"));
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(&world.db.admin).await.unwrap()
+    };
+    let (shortest, longest) = (seconds("min(seconds)").await, seconds("max(seconds)").await);
+    assert!(shortest >= 599 && longest <= 1201, "{shortest} s to {longest} s");
+    // Eight of them within one tenth of the range are one case in a million.
+    assert!(longest - shortest > 60, "{shortest} s to {longest} s");
 }
 
 #[tokio::test]

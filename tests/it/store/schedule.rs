@@ -9,8 +9,10 @@ use mana_ai::demo::llm::Behaviour;
 use mana_ai::domain::run::{RunEnd, RunOutcome, Usage};
 use mana_ai::domain::time::iso;
 use mana_ai::store::access;
+use mana_ai::store::pause::{pause, resume};
 use mana_ai::store::schedule::claim::renew;
 use mana_ai::store::schedule::claimed::ClaimedMission;
+use mana_ai::store::schedule::queries::counts;
 use mana_ai::store::schedule::refresh::refresh;
 use mana_ai::store::schedule::transition::{Transition, give_back};
 use serde_json::json;
@@ -158,6 +160,30 @@ async fn a_long_tick_makes_way_for_what_is_new() {
     world.stop.cancel();
     let second = world.llm.requests()[1].body.to_string();
     assert!(second.contains("Bescheiden"), "the new one comes before the rest of the old ones");
+}
+
+/// A pause that is set while a tick runs: what is in flight goes on, and the same tick claims nothing more.
+#[tokio::test]
+async fn a_pause_stops_the_next_claim_of_a_tick() {
+    let world = World::with(&[("TICK_CONCURRENCY", "1")]).await;
+    for user in ["alice", "bob"] {
+        world.device(user).create_mission(user, due_mission()).await.unwrap();
+    }
+    world.llm.behave(Behaviour::Hold);
+    let tick = world.tick_in_background();
+    soon(world.llm.arrived(1)).await;
+    pause(&world.store).await.unwrap();
+    world.llm.behave(Behaviour::Plan);
+    let stats = soon(tick).await.unwrap();
+    assert_eq!((stats.due_mission_count, stats.plans_written_back), (1, 1), "{stats:?}");
+    assert_eq!(world.llm.requests().len(), 1);
+    assert_eq!(
+        counts(&world.store).await.unwrap().due,
+        1,
+        "the other one is due, and waits for the pause to end"
+    );
+    resume(&world.store).await.unwrap();
+    assert_eq!(world.tick().await.plans_written_back, 1);
 }
 
 /// More missions than a batch, and rows that share a microsecond: their ids decide.
