@@ -17,6 +17,9 @@ pub const CLIENT_ID: &str = "mana-ai-runner";
 /// The newest `schema_version` that this service can read.
 pub const SCHEMA_VERSION: i32 = 1;
 
+/// The fields that decide when a mission runs, and all that the schedule sees of one.
+pub const SCHEDULE_FIELDS: [&str; 5] = ["state", "nextRunAt", "deletedAt", "createdAt", "updatedAt"];
+
 /// A record's fields by name. The values stay the raw JSON text that was read, so what other
 /// writers put there leaves us byte for byte as it came.
 pub type Fields = BTreeMap<String, Box<RawValue>>;
@@ -54,19 +57,25 @@ pub enum Op {
 /// can be inserted.
 #[derive(Debug, Clone)]
 pub struct NewChange {
-    /// `data`: exactly `iterations`, `nextRunAt` and `updatedAt`.
+    /// `data`: exactly `iterations` and `nextRunAt`.
     pub data: Fields,
-    /// `field_timestamps` for those three: one timestamp.
+    /// `field_timestamps` for those two: one timestamp.
     pub timestamp: String,
 }
 
 /// The fields that our row sets, and thus those whose clocks it must pass.
-pub const WRITTEN_FIELDS: [&str; 3] = ["iterations", "nextRunAt", "updatedAt"];
+///
+/// `updatedAt` is not among them. Its value stands in for the clock of a dotted name that has none, so setting it would
+/// drop every edit in parts, such as one of the cadence, that a device made offline before our row.
+pub const WRITTEN_FIELDS: [&str; 2] = ["iterations", "nextRunAt"];
 
 impl NewChange {
     /// Appends `ours` to the mission's iterations *as they are now* and moves the mission to its
     /// next slot: without that a mission is planned again every tick. `timestamp` comes from
     /// [`Mission::write_timestamp`](super::mission::Mission::write_timestamp).
+    ///
+    /// # Errors
+    /// Where `ours` cannot be written as JSON.
     pub fn append(
         iterations: &[Box<RawValue>],
         ours: &Iteration,
@@ -79,7 +88,6 @@ impl NewChange {
         let values = [
             serde_json::value::to_raw_value(&iterations)?,
             serde_json::value::to_raw_value(&next_run_at.map(super::time::iso))?,
-            serde_json::value::to_raw_value(&timestamp)?,
         ];
         let data = WRITTEN_FIELDS.map(str::to_owned).into_iter().zip(values).collect();
         Ok(Self { data, timestamp })

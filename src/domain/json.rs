@@ -52,6 +52,12 @@ pub fn field<'text, T: Deserialize<'text>>(object: &'text str, name: &str) -> Op
     serde_json::from_str(fields.remove(name)?.get()).ok()
 }
 
+/// Is this a value that JavaScript takes for false: `null`, `false`, an empty text, zero?
+pub fn is_falsy(raw: &RawValue) -> bool {
+    let text = raw.get();
+    matches!(text, "null" | "false" | "\"\"") || text.parse::<f64>().is_ok_and(|number| number == 0.0)
+}
+
 impl Fault {
     /// serde_json names its faults in words alone.
     pub(crate) fn of(error: &serde_json::Error) -> Self {

@@ -35,12 +35,21 @@ pub struct Unreadable {
 }
 
 impl Standing {
-    /// `Err` where the mission is active but its `nextRunAt` is no timestamp: it would never run.
+    /// Reads the fields that decide. A falsy value is none, as on a device. An object is none either: only a part such
+    /// as `state.x` makes one there, out of nothing or of something falsy, and the schedule, which sees no parts, must
+    /// come to the same end.
+    ///
+    /// # Errors
+    /// Where the mission is active but its `nextRunAt` is no timestamp: it would never run.
     pub fn of(record: &Record) -> Result<Self, Unreadable> {
-        if let Some(deleted) = record.fields.get("deletedAt").filter(|value| value.get() != "null") {
+        let present = |field| {
+            let value: Option<&RawValue> = record.fields.get(field).map(AsRef::as_ref);
+            value.filter(|value| !json::is_falsy(value) && !value.get().starts_with('{'))
+        };
+        if let Some(deleted) = present("deletedAt") {
             return Ok(Self::Off(format!("deleted (deletedAt is {})", kind(deleted))));
         }
-        match text_of(&record.fields, "state").as_deref() {
+        match present("state").and_then(|state| serde_json::from_str::<String>(state.get()).ok()).as_deref() {
             Some("active") => {}
             Some(state @ ("paused" | "done" | "archived")) => {
                 return Ok(Self::Off(format!("state is {state}")));
@@ -48,9 +57,7 @@ impl Standing {
             Some(_) => return Ok(Self::Off("state is not one of active, paused, done, archived".into())),
             None => return Ok(Self::Off("it has no state".into())),
         }
-        let Some(next) = record.fields.get("nextRunAt").filter(|value| value.get() != "null") else {
-            return Ok(Self::Unscheduled);
-        };
+        let Some(next) = present("nextRunAt") else { return Ok(Self::Unscheduled) };
         let slot = text_of(&record.fields, "nextRunAt").and_then(|text| storable(text.parse().ok()?));
         slot.map(Self::Scheduled).ok_or_else(|| Unreadable {
             field: "nextRunAt",
@@ -118,7 +125,7 @@ impl Mission {
             standing: Standing::of(record)?,
             history: iterations.iter().filter_map(|raw| json::read(raw.get()).ok()).collect(),
             iterations,
-            written_clocks: WRITTEN_FIELDS.iter().map(|field| record.clock(field).into_owned()).collect(),
+            written_clocks: WRITTEN_FIELDS.iter().map(|field| record.clock(field)).collect(),
         })
     }
 

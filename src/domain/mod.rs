@@ -8,6 +8,7 @@ pub mod history;
 pub mod iteration;
 pub mod json;
 pub mod mission;
+mod parts;
 pub mod run;
 pub mod staging;
 pub mod time;

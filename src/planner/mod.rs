@@ -2,4 +2,5 @@
 
 pub mod plan;
 pub mod prompt;
+pub mod times;
 pub mod tools;

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use jiff::{Timestamp, civil};
+use jiff::civil;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+use super::times::{EventTime, SHAPE};
 
 /// Every tool that a plan may propose. The device runs it, and only after its user approved.
 pub static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
@@ -60,7 +62,7 @@ pub enum Format {
     /// A day.
     #[serde(rename = "YYYY-MM-DD")]
     Date,
-    /// A day or a point in time, with or without an offset.
+    /// A time that a calendar can show, see [`EventTime`].
     #[serde(rename = "ISO 8601")]
     DateTime,
 }
@@ -74,27 +76,30 @@ pub enum ParamError {
     /// Another JSON type.
     #[error("parameter {name} must be a {expected}")]
     WrongType {
-        /// Which.
+        /// Name of the parameter.
         name: String,
-        /// Its type.
+        /// The type that it must have.
         expected: Kind,
     },
     /// Not a member of the enumeration.
     #[error("parameter {name} must be one of {allowed}")]
     NotAllowed {
-        /// Which.
+        /// Name of the parameter.
         name: String,
-        /// All members.
+        /// All members, separated by commas.
         allowed: String,
     },
     /// A string of another shape.
     #[error("parameter {name} must have the format {expected}")]
     WrongFormat {
-        /// Which.
+        /// Name of the parameter.
         name: String,
-        /// The shape.
+        /// The shape that it must have.
         expected: Format,
     },
+    /// An event that ends before it starts.
+    #[error("parameter endTime must not lie before startTime")]
+    EndBeforeStart,
 }
 
 /// Finds a tool by its exact name.
@@ -103,9 +108,20 @@ pub fn find<'tools>(tools: &'tools [Tool], name: &str) -> Option<&'tools Tool> {
 }
 
 impl Tool {
-    /// Checks `params` against this tool, the first fault in the tool's order.
+    /// Checks `params` against this tool.
+    ///
+    /// # Errors
+    /// The first fault in the order of the tool's parameters; then an end before its start.
     pub fn check(&self, params: &Map<String, Value>) -> Result<(), ParamError> {
-        self.parameters.iter().try_for_each(|parameter| parameter.check(params.get(&parameter.name)))
+        self.parameters.iter().try_for_each(|parameter| parameter.check(params.get(&parameter.name)))?;
+        let time = |name| {
+            self.parameters.iter().find(|parameter| parameter.name == name)?;
+            EventTime::parse(params.get(name)?.as_str()?)
+        };
+        match (time("startTime"), time("endTime")) {
+            (Some(start), Some(end)) if end.is_before(start) => Err(ParamError::EndBeforeStart),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -143,7 +159,7 @@ impl Format {
     fn fits(self, text: &str) -> bool {
         match self {
             Self::Date => text.len() == 10 && text.parse::<civil::Date>().is_ok(),
-            Self::DateTime => text.parse::<Timestamp>().is_ok() || text.parse::<civil::DateTime>().is_ok(),
+            Self::DateTime => EventTime::parse(text).is_some(),
         }
     }
 }
@@ -162,7 +178,7 @@ impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Date => "YYYY-MM-DD",
-            Self::DateTime => "ISO 8601",
+            Self::DateTime => SHAPE,
         })
     }
 }

@@ -259,7 +259,7 @@ async fn a_clock_ten_minutes_off() {
     }
     check_once_each(&world, 40).await;
     let ahead = "SELECT count(*) FROM sync_changes WHERE client_id = 'mana-ai-runner'
-        AND (data ->> 'updatedAt')::timestamptz > clock_timestamp()";
+        AND (field_timestamps ->> 'iterations')::timestamptz > clock_timestamp()";
     assert_eq!(world.db.count(ahead).await, 0, "our timestamps are the database's");
 }
 

@@ -2,5 +2,7 @@
 
 pub mod fuzz;
 pub mod healing;
+pub mod parts;
 pub mod properties;
+mod times;
 pub mod vectors;

@@ -1,15 +1,17 @@
 //! What holds for any input.
 
 use jiff::Timestamp;
-use mana_ai::domain::change::ChangeRow;
+use mana_ai::domain::change::{ChangeRow, Op, SCHEDULE_FIELDS};
 use mana_ai::domain::fold::{Record, fold};
-use mana_ai::domain::mission::Mission;
+use mana_ai::domain::mission::{Mission, Standing};
 use mana_ai::domain::time;
 use mana_ai::planner::plan::Plan;
 use mana_ai::planner::prompt::messages;
 use mana_ai::planner::tools::TOOLS;
 use proptest::prelude::*;
 use serde_json::json;
+use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::domain::vectors::{sequences, values};
 use crate::support::mission;
@@ -31,6 +33,77 @@ fn shuffled() -> impl Strategy<Value = (Vec<ChangeRow>, Vec<ChangeRow>)> {
             rows
         })
         .prop_flat_map(|rows| (Just(rows.clone()), Just(rows).prop_shuffle()))
+}
+
+/// Rows full of parts, of the schedule's own fields above all, with values of every kind.
+fn row_with_parts() -> impl Strategy<Value = ChangeRow> {
+    let name = prop_oneof![
+        prop::sample::select(&SCHEDULE_FIELDS[..]).prop_map(str::to_owned),
+        (prop::sample::select(&SCHEDULE_FIELDS[..]), "\\.(|x|0|kind|x\\.y|__proto__)")
+            .prop_map(|(field, part)| format!("{field}{part}")),
+        prop::sample::select(&["cadence", "cadence.kind", "title", "id.x", "__x.y", ".state"][..])
+            .prop_map(str::to_owned),
+    ];
+    let value = prop::sample::select(
+        &[
+            "null",
+            "\"\"",
+            "0",
+            "-0.0",
+            "false",
+            "true",
+            "7",
+            "{}",
+            "[]",
+            "{\"x\":1}",
+            "\"active\"",
+            "\"paused\"",
+            "\"2026-04-14T10:00:00.000Z\"",
+            "\"2026-04-14T11:00:00.000Z\"",
+        ][..],
+    );
+    let clock = prop::option::weighted(0.9, "2026-04-1[34]T1[01]:00:00\\.000Z");
+    let fields = prop::collection::btree_map(name, (value, clock), 0..5);
+    let op = prop_oneof![1 => Just(Op::Insert), 4 => Just(Op::Update), 1 => Just(Op::Delete)];
+    (op, fields, 0_i64..20).prop_map(|(op, fields, second)| {
+        let raw = |text: &str| RawValue::from_string(text.into()).unwrap();
+        let data = fields.iter().map(|(name, (value, _))| (name.clone(), raw(value))).collect();
+        let clocks = fields.into_iter().filter_map(|(name, (_, clock))| Some((name, clock?)));
+        let created_at = Timestamp::from_second(second).unwrap();
+        ChangeRow { id: Uuid::from_u128(0), created_at, op, data, field_timestamps: clocks.collect() }
+    })
+}
+
+fn log_with_parts() -> impl Strategy<Value = Vec<ChangeRow>> {
+    let numbered = |rows: Vec<ChangeRow>| {
+        let number = |(id, row)| ChangeRow { id: Uuid::from_u128(id), ..row };
+        (0..).zip(rows).map(number).collect()
+    };
+    prop::collection::vec(row_with_parts(), 1..12).prop_map(numbered)
+}
+
+/// The row as the view shows it to the schedule's fold.
+fn in_the_view(mut row: ChangeRow) -> ChangeRow {
+    row.data.retain(|field, _| SCHEDULE_FIELDS.contains(&field.as_str()));
+    row.field_timestamps.retain(|field, _| SCHEDULE_FIELDS.contains(&field.as_str()));
+    row
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Five plain fields tell the schedule all, whatever parts of them are in the log.
+    #[test]
+    fn the_schedule_and_the_whole_fold_agree(rows in log_with_parts()) {
+        let whole = fold(rows.clone()).as_ref().map(Standing::of);
+        let schedule = fold(rows.into_iter().map(in_the_view).collect()).as_ref().map(Standing::of);
+        prop_assert_eq!(whole, schedule);
+    }
+
+    #[test]
+    fn parts_come_in_any_order((rows, shuffled) in log_with_parts().prop_flat_map(|rows| (Just(rows.clone()), Just(rows).prop_shuffle()))) {
+        prop_assert_eq!(as_text(fold(rows)), as_text(fold(shuffled)));
+    }
 }
 
 proptest! {

@@ -1,0 +1,155 @@
+//! Edits in parts: a dotted name such as `cadence.kind` sets one leaf inside the field `cadence`.
+//!
+//! Devices apply a part with Dexie's `Table.update`, and its rules are these. The name is cut at its dots. What is
+//! missing or falsy on the way (`null`, `""`, `0`, `false`) becomes an object; a text, a number or `true` there is left
+//! alone. A list takes an index. A dot at the end of the name is as if it were not there.
+//! `tests/vectors/dotted.json` and `tests/vectors/parts.json` judge.
+//!
+//! A value is parsed only where a part goes through it, and once for all parts of all rows, so the cost of a fold stays
+//! linear in the length of its rows. What no part touched keeps its raw text.
+
+use indexmap::IndexMap;
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::json;
+
+/// Names with more dots are ignored. Devices nest by three; our own readers stop at 127 levels.
+const MAX_DEPTH: usize = 64;
+/// How far behind its end a list takes an index; the places between become `null`. Without a bound a name of twenty
+/// bytes would make a list of four billion elements.
+const MAX_GAP: usize = 100;
+
+/// A value, opened as far as parts went into it.
+#[derive(Debug)]
+pub(super) enum Value {
+    /// Raw text, as it came.
+    Closed(Box<RawValue>),
+    /// Members, in the order in which they were added.
+    Object(IndexMap<String, Value>),
+    /// Elements.
+    List(Vec<Value>),
+}
+
+/// Does `name` go deeper than we follow?
+pub(super) fn is_too_deep(name: &str) -> bool {
+    name.bytes().filter(|byte| *byte == b'.').count() > MAX_DEPTH
+}
+
+impl Value {
+    /// What stands where nothing stood: a part makes an object of it.
+    pub(super) fn null() -> Self {
+        Self::Closed(RawValue::NULL.to_owned())
+    }
+
+    /// The raw text, unless a part went into the value; then it is an object or a list.
+    pub(super) fn raw(&self) -> Option<&RawValue> {
+        if let Self::Closed(raw) = self { Some(raw) } else { None }
+    }
+
+    /// Back to raw text.
+    pub(super) fn close(self) -> Box<RawValue> {
+        match self {
+            Self::Closed(raw) => raw,
+            opened => to_raw_value(&opened).expect("raw JSON under text keys is JSON"),
+        }
+    }
+
+    /// Sets `value` at `path` inside this one; an empty path means this one itself.
+    ///
+    /// `compare`: no member was met yet whose key is the whole rest of the path, dots and all. Dexie compares the new
+    /// value with the first such member, and sets nothing where both are the same text, number, boolean or null.
+    pub(super) fn set(&mut self, path: &str, compare: bool, value: Box<RawValue>) {
+        if path.is_empty() {
+            *self = Self::Closed(value);
+            return;
+        }
+        self.open();
+        match self {
+            Self::Closed(_) => {}
+            Self::Object(members) => set_member(members, path, compare, value),
+            Self::List(elements) => set_element(elements, path, compare, value),
+        }
+    }
+
+    /// Parses an object or a list one level deep; what is falsy becomes an empty object. Anything else stays closed, and
+    /// so does what cannot be parsed, such as a key that is half a character, which Postgres does not store either.
+    fn open(&mut self) {
+        let Self::Closed(raw) = self else { return };
+        let opened = match raw.get().as_bytes().first() {
+            Some(b'{') => serde_json::from_str(raw.get()).map(|members: IndexMap<String, Box<RawValue>>| {
+                Self::Object(members.into_iter().map(|(key, raw)| (key, Self::Closed(raw))).collect())
+            }),
+            Some(b'[') => serde_json::from_str(raw.get()).map(|elements: Vec<Box<RawValue>>| {
+                Self::List(elements.into_iter().map(Self::Closed).collect())
+            }),
+            _ if json::is_falsy(raw) => Ok(Self::Object(IndexMap::new())),
+            _ => return,
+        };
+        if let Ok(opened) = opened {
+            *self = opened;
+        }
+    }
+
+    /// JavaScript's `===` between two values of which neither is an object or a list.
+    pub(super) fn is_same_primitive(&self, other: &RawValue) -> bool {
+        let Some(raw) = self.raw() else { return false };
+        if [raw, other].iter().any(|raw| raw.get().starts_with(['{', '['])) {
+            return false;
+        }
+        let read = |raw: &RawValue| json::read::<serde_json::Value>(raw.get()).ok();
+        match (read(raw), read(other)) {
+            // As devices read them: 1 and 1.0 are one number.
+            (Some(serde_json::Value::Number(one)), Some(serde_json::Value::Number(two))) => {
+                one.as_f64() == two.as_f64()
+            }
+            (one, two) => one.is_some() && one == two,
+        }
+    }
+}
+
+fn set_member(members: &mut IndexMap<String, Value>, path: &str, mut compare: bool, value: Box<RawValue>) {
+    if compare && let Some(literal) = members.get(path) {
+        if literal.is_same_primitive(&value) {
+            return;
+        }
+        compare = false;
+    }
+    let (key, rest) = path.split_once('.').unwrap_or((path, ""));
+    // In JavaScript this would assign the object's prototype, which no JSON shows.
+    if key == "__proto__" && !members.contains_key(key) {
+        return;
+    }
+    members.entry(key.to_owned()).or_insert_with(Value::null).set(rest, compare, value);
+}
+
+/// Keys that are no index would become properties of the list, which no JSON shows. `length` is left alone, too.
+fn set_element(elements: &mut Vec<Value>, path: &str, compare: bool, value: Box<RawValue>) {
+    let (key, rest) = path.split_once('.').unwrap_or((path, ""));
+    let Some(index) = index(key).filter(|index| *index <= elements.len() + MAX_GAP) else { return };
+    if index >= elements.len() {
+        elements.resize_with(index + 1, Value::null);
+    }
+    elements[index].set(rest, compare, value);
+}
+
+/// An index as JavaScript prints it: `0`, `12`, never `01`.
+fn index(key: &str) -> Option<usize> {
+    let index: u32 = key.parse().ok()?;
+    (index < u32::MAX && index.to_string() == key).then_some(index as usize)
+}
+
+/// Members in JavaScript's order: indices first, by value, then the others as they were added.
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Closed(raw) => raw.serialize(serializer),
+            Self::List(elements) => serializer.collect_seq(elements),
+            Self::Object(members) => {
+                let mut ordered: Vec<_> = members.iter().collect();
+                ordered.sort_by_cached_key(|(key, _)| index(key).map_or((true, 0), |index| (false, index)));
+                serializer.collect_map(ordered)
+            }
+        }
+    }
+}
