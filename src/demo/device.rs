@@ -12,7 +12,6 @@ use uuid::Uuid;
 use crate::domain::change::{APP_ID, TABLE_NAME};
 use crate::domain::fold::Record;
 use crate::domain::iteration::Actor;
-use crate::domain::mission::Mission;
 use crate::domain::staging::{self, Proposal};
 use crate::domain::time::iso;
 use crate::planner::tools::{Kind, TOOLS, find};
@@ -110,10 +109,7 @@ impl Device {
     /// Syncs, stages what is new, and syncs the marks back, so that no other device stages it again.
     pub async fn stage(&mut self, mission_id: &str, now: Timestamp) -> Result<Vec<Proposal>, StoreError> {
         let Some(record) = self.pull(mission_id).await? else { return Ok(Vec::new()) };
-        let Ok(mission) = Mission::read(mission_id, &record) else { return Ok(Vec::new()) };
-
-        let (proposals, marked) =
-            staging::stage(mission_id, &mission.objective, &mission.iterations, &mut self.handled, new_id);
+        let (proposals, marked) = staging::stage(mission_id, &record, &mut self.handled, new_id);
         if let Some(iterations) = marked {
             self.edit_mission(mission_id, json!({ "iterations": iterations }), now).await?;
         }

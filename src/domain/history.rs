@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::change::{ChangeRow, Fields, Op};
-use super::fold::{Record, text_of};
+use super::fold::{Fold, text_of};
 
 /// A field of an iteration that devices change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,11 +100,11 @@ pub(super) struct Slot {
 }
 
 impl History {
-    /// Takes the next row, which may be one of `ours`. `before` is the record as the rows before it make it.
+    /// Takes the next row, which may be one of `ours`. `before` is the fold of the rows before it.
     ///
     /// Rows whose list loses against a newer clock count too: feedback that was written offline before our plan
     /// is in such a row.
-    pub fn apply(&mut self, row: &ChangeRow, ours: bool, before: Option<&Record>) {
+    pub fn apply(&mut self, row: &ChangeRow, ours: bool, before: &Fold) {
         if is_hard_delete(row) {
             *self = Self::default();
         }
@@ -263,9 +263,9 @@ fn is_hard_delete(row: &ChangeRow) -> bool {
 
 /// The slot that a row of ours ends: what `nextRunAt` was, and what the row makes of it. A run on demand keeps
 /// `nextRunAt`, and ends none.
-fn slot(row: &ChangeRow, before: Option<&Record>) -> Option<Slot> {
-    let at = |fields: &Fields| text_of(fields, "nextRunAt").and_then(|text| text.parse().ok());
-    let (from, until) = (at(&before?.fields)?, at(&row.data));
+fn slot(row: &ChangeRow, before: &Fold) -> Option<Slot> {
+    let at = |text: Option<String>| text.and_then(|text| text.parse().ok());
+    let (from, until) = (at(before.text("nextRunAt"))?, at(text_of(&row.data, "nextRunAt")));
     (until != Some(from)).then_some(Slot { from, until })
 }
 

@@ -41,8 +41,7 @@ pub struct PastStep {
     pub summary: String,
     #[serde(deserialize_with = "lenient")]
     pub status: String,
-    #[serde(deserialize_with = "lenient")]
-    pub proposal_id: Option<String>,
+    pub proposal_id: serde_json::Value,
     #[serde(deserialize_with = "lenient")]
     pub rationale: String,
     pub intent: serde_json::Value,
@@ -56,6 +55,39 @@ impl PastIteration {
         let until = started.checked_add(FOREGROUND_GRACE).ok()?;
         let running = self.overall_status == "running" && started <= now + FOREGROUND_GRACE;
         (running && until > now).then_some(until)
+    }
+}
+
+impl PastIteration {
+    /// Is this a plan of the server that nobody has read? April's devices mark a plan that they read by a `proposalId` in
+    /// its steps, today's by the steps' statuses, and both pass on what its user says of it (`userFeedback`,
+    /// `overallStatus`). One sign is enough. A plan that calls no tool leaves nothing to be read.
+    pub fn is_unread(&self) -> bool {
+        let mut tool_calls = self.plan.iter().filter(|step| step.tool_name().is_some()).peekable();
+        self.source == "server"
+            && matches!(&*self.overall_status, "" | "awaiting-review")
+            && self.user_feedback.is_empty()
+            && tool_calls.peek().is_some()
+            && tool_calls.all(|step| matches!(&*step.status, "" | "planned") && !step.has_proposal())
+    }
+}
+
+impl PastStep {
+    /// Has a device made a proposal of it? Any value counts that JavaScript takes for true.
+    pub fn has_proposal(&self) -> bool {
+        match &self.proposal_id {
+            serde_json::Value::Null => false,
+            serde_json::Value::Bool(is_set) => *is_set,
+            serde_json::Value::String(id) => !id.is_empty(),
+            serde_json::Value::Number(id) => id.as_f64() != Some(0.0),
+            serde_json::Value::Array(_) | serde_json::Value::Object(_) => true,
+        }
+    }
+
+    /// The tool that it calls, unless it is a note or of a kind that came later than this service.
+    pub fn tool_name(&self) -> Option<&str> {
+        let is_tool_call = self.intent.get("kind")? == "toolCall";
+        self.intent.get("toolName")?.as_str().filter(|_| is_tool_call)
     }
 }
 

@@ -8,10 +8,11 @@ use super::cadence::Cadence;
 use super::change::WRITTEN_FIELDS;
 use super::fold::{Record, text_of};
 use super::iteration::{PastIteration, iteration_id, lenient};
-use super::{json, staging, time};
+use super::{json, time};
 
-/// With this many server iterations that no device has staged, nobody is reading: nothing is spent.
-const UNSTAGED_LIMIT: usize = 3;
+/// With this many unread plans nothing new is planned: nobody is reading, each call costs money, and April's staging, which
+/// is not re-entrant, makes its proposals several times over when it finds several plans at once.
+const UNREAD_LIMIT: usize = 1;
 
 /// Where a mission stands by the few fields that decide due-ness: `state`, `deletedAt`, `nextRunAt`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,8 +140,8 @@ impl Mission {
         if let Some(until) = self.history.last().and_then(|last| last.running_until(now)) {
             return Some(Waiting::ForegroundRunner { until });
         }
-        let unstaged = self.history.iter().filter(|iteration| staging::is_unstaged(iteration)).count();
-        (unstaged >= UNSTAGED_LIMIT).then_some(Waiting::Unstaged { iterations: unstaged })
+        let plans = self.history.iter().filter(|iteration| iteration.is_unread()).count();
+        (plans >= UNREAD_LIMIT).then_some(Waiting::Unread { plans })
     }
 
     /// Does an iteration with this id stand there already?
@@ -186,11 +187,11 @@ pub enum Waiting {
     /// Its user moved it back to a slot that has been planned.
     #[error("this slot has its plan already; only another nextRunAt makes it due")]
     AlreadyPlanned,
-    /// No device has read the last plans.
-    #[error("{iterations} plans wait for a device to stage them; nothing new is planned before")]
-    Unstaged {
-        /// How many.
-        iterations: usize,
+    /// No device has read the last plan.
+    #[error("{plans} unread plan(s) wait for a device; nothing new is planned before")]
+    Unread {
+        /// How many there are; more than one only where they were written before the limit was.
+        plans: usize,
     },
 }
 

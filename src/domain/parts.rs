@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_GAP: usize = 100;
 
 /// A value, opened as far as parts went into it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Value {
     /// Raw text, as it came.
     Closed(Box<RawValue>),

@@ -53,7 +53,7 @@ async fn an_approved_task_is_attributed_to_the_ai() {
         row.get::<Value, _>("actor"),
         json!({ "kind": "ai", "missionId": "m1", "iterationId": iteration["id"], "rationale": rationale })
     );
-    assert_eq!(json!(rationale), iteration["plan"][0]["rationale"]);
+    assert_eq!(json!(rationale), iteration["plan"][0]["summary"]);
 }
 
 /// Only plans of the server are staged; a browser stages its own.
@@ -73,7 +73,7 @@ async fn other_iterations_are_left_alone() {
     assert!(device.stage("m1", now()).await.unwrap().is_empty());
 }
 
-/// The rationale of the actor: the step's, else its summary, else the iteration's, else the objective.
+/// The rationale of the actor: the step's summary, else the iteration's, else the objective.
 #[tokio::test]
 async fn a_rationale_is_always_found() {
     let world = World::new().await;
@@ -99,7 +99,7 @@ async fn a_rationale_is_always_found() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(rationales, ["why", "step", "iteration", "objective"]);
+    assert_eq!(rationales, ["step", "step", "iteration", "objective"]);
 }
 
 #[test]

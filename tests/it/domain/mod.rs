@@ -4,5 +4,6 @@ pub mod fuzz;
 pub mod healing;
 pub mod parts;
 pub mod properties;
+mod staging;
 mod times;
 pub mod vectors;

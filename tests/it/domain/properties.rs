@@ -99,14 +99,14 @@ proptest! {
         let schedule = fold(rows.into_iter().map(in_the_view).collect()).as_ref().map(Standing::of);
         prop_assert_eq!(whole, schedule);
     }
+}
 
+proptest! {
     #[test]
     fn parts_come_in_any_order((rows, shuffled) in log_with_parts().prop_flat_map(|rows| (Just(rows.clone()), Just(rows).prop_shuffle()))) {
         prop_assert_eq!(as_text(fold(rows)), as_text(fold(shuffled)));
     }
-}
 
-proptest! {
     #[test]
     fn order_of_arrival_does_not_matter((rows, shuffled) in shuffled()) {
         prop_assert_eq!(as_text(fold(rows)), as_text(fold(shuffled)));
