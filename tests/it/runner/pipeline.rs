@@ -225,14 +225,17 @@ async fn bad_plans_are_refused_with_a_reason() {
 #[tokio::test]
 async fn backticks_in_a_string_are_no_fence() {
     let world = World::new().await;
-    world.device("alice").create_mission("m1", due_mission()).await.unwrap();
+    let mut device = world.device("alice");
+    device.create_mission("m1", due_mission()).await.unwrap();
     let params = json!({ "title": "Skript", "description": "So:\n```sh\nls\n```" });
     let answer = json!({ "steps": [{ "toolName": "create_task", "params": params, "rationale": "why" }] });
     for answer in [answer.to_string(), format!("```json\n{answer}\n```")] {
         world.llm.behave(Behaviour::Say(answer));
         assert_eq!(world.tick().await.plans_written_back, 1);
+        // An unread plan would hold up the next one.
+        device.stage("m1", now()).await.unwrap();
         let again = json!({ "nextRunAt": iso(now() - 1.second()) });
-        world.device("alice").edit_mission("m1", again, now() + 1.second()).await.unwrap();
+        device.edit_mission("m1", again, now() + 1.second()).await.unwrap();
     }
 }
 
