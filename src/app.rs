@@ -1,4 +1,4 @@
-//! The parts put together: one process that serves HTTP and runs ticks, from start to stop.
+//! One process that serves HTTP and runs ticks: its parts put together, its start, and its stop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,29 +24,50 @@ use crate::telemetry::ms;
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// `DATABASE_URL` is no URL that sqlx takes. Not shown: it holds a password.
-    #[error("DATABASE_URL is not taken: {0}")]
-    Database(StoreError),
-    /// The HTTP client for mana-llm.
+    /// sqlx does not take the database's URL. The URL is not shown, because it holds a password.
+    #[error("{variable} is not taken: {source}")]
+    Database {
+        /// The variable that holds the URL.
+        variable: &'static str,
+        /// What sqlx said of it.
+        source: StoreError,
+    },
+    /// The HTTP client for mana-llm cannot be built.
     #[error("no HTTP client: {0}")]
     Client(#[from] reqwest::Error),
-    /// Somebody else has the port.
+    /// The port cannot be bound; mostly because another process has it.
     #[error("cannot listen on port {port}: {source}")]
     Listen {
         /// `PORT`.
         port: u16,
-        /// Why.
+        /// The answer of the operating system.
         source: std::io::Error,
     },
-    /// The server stopped by itself.
+    /// The HTTP server ended although nothing had stopped it.
     #[error("the HTTP server stopped: {0}")]
     Serve(tokio::task::JoinError),
 }
 
+/// The database of a configuration. Connects to nothing yet. Logs which variable named it where that is not
+/// `DATABASE_URL`.
+///
+/// # Errors
+/// The database's URL cannot be used.
+pub fn open_store(config: &Config) -> Result<Store, StartError> {
+    if let Some(note) = config.database_url_note() {
+        tracing::info!("{note}");
+    }
+    let variable = config.database_url_from;
+    Store::new(config.database_url.expose_secret(), config.pool_size)
+        .map_err(|source| StartError::Database { variable, source })
+}
+
 /// The runner of a configuration, and the store that it uses. Connects to nothing yet.
+///
+/// # Errors
+/// The database's URL cannot be used, or the HTTP client for mana-llm cannot be built.
 pub fn runner(config: &Config, stop: CancellationToken) -> Result<(Store, Arc<Runner>), StartError> {
-    let store =
-        Store::new(config.database_url.expose_secret(), config.pool_size).map_err(StartError::Database)?;
+    let store = open_store(config)?;
     let llm = LlmClient::from_config(config)?;
     let breaker = BreakerSettings { failures: config.breaker_failures, pause: config.breaker_pause };
     let policy = RetryPolicy {
@@ -54,7 +75,7 @@ pub fn runner(config: &Config, stop: CancellationToken) -> Result<(Store, Arc<Ru
         shortest: config.retry_min,
         longest: config.retry_max,
     };
-    #[expect(clippy::disallowed_methods, reason = "who this process is begins here")]
+    #[expect(clippy::disallowed_methods, reason = "the replica's id is made here, once per process")]
     let replica = uuid::Uuid::new_v4();
     let metrics = Arc::new(Metrics::new());
     let worker = Worker {
@@ -82,47 +103,53 @@ fn settings(config: &Config) -> RunnerSettings {
     }
 }
 
-/// Binds `PORT` on all addresses.
+/// Binds `port` on all IPv4 addresses.
+///
+/// # Errors
+/// The port cannot be bound.
 pub async fn listen(port: u16) -> Result<TcpListener, StartError> {
-    let everywhere = std::net::Ipv4Addr::UNSPECIFIED;
-    TcpListener::bind((everywhere, port)).await.map_err(|source| StartError::Listen { port, source })
+    let all_addresses = std::net::Ipv4Addr::UNSPECIFIED;
+    TcpListener::bind((all_addresses, port)).await.map_err(|source| StartError::Listen { port, source })
 }
 
-/// What a watchdog's line may take.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the watchdog waits for its last log line before it ends the process.
+const WATCHDOG_LOG_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How a stop went.
+/// How a stop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
-    /// All that had begun was done.
+    /// Everything that had begun was finished.
     Clean,
-    /// The time was over before that.
+    /// The time to drain was over before that, and what still ran was dropped.
     CutOff,
 }
 
-/// Of the time to drain this much is kept for giving leases back, so that the process is gone in time.
-const LAST_STEPS: Duration = Duration::from_secs(1);
+/// The part of the time to drain that is kept for giving leases back, at most.
+const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Waits for `work` as long as a stop may take. Shortly before that is over it drops the calls that are
-/// still in flight and gives their leases back. `None` where not even that ended in time, which a database
-/// that is gone can do: then the leases expire.
+/// Waits for `work` for at most `limit`. Shortly before that is over, it drops the calls that are still in flight,
+/// and their leases are given back. `None` where not even that ended in time, because the database does not answer:
+/// then the leases expire.
 pub async fn drain<T>(
     work: impl Future<Output = T>,
     runner: &Runner,
     limit: Duration,
 ) -> (Option<T>, Stopped) {
-    let last = (limit / 4).min(LAST_STEPS);
+    let give_back = (limit / 4).min(GIVE_BACK_TIMEOUT);
     let mut work = std::pin::pin!(work);
-    if let Ok(done) = tokio::time::timeout(limit - last, &mut work).await {
+    if let Ok(done) = tokio::time::timeout(limit - give_back, &mut work).await {
         return (Some(done), Stopped::Clean);
     }
     tracing::warn!("not everything was done in time, what still runs is dropped and given back");
     runner.abandon();
-    (tokio::time::timeout(last, &mut work).await.ok(), Stopped::CutOff)
+    (tokio::time::timeout(give_back, &mut work).await.ok(), Stopped::CutOff)
 }
 
-/// Serves on `listener` until `stop`, then gives what is running `DRAIN_TIMEOUT_MS`. What is not done by
-/// then is given back, and another replica or the next start plans it.
+/// Serves on `listener` until `stop` is cancelled. Then missions in flight may go on for `DRAIN_TIMEOUT_MS`. The lease
+/// of a mission that is not finished by then is given back, and another replica or the next start plans it.
+///
+/// # Errors
+/// The configuration cannot be used, or the HTTP server ended by itself.
 pub async fn serve(
     config: Config,
     listener: TcpListener,
@@ -136,27 +163,8 @@ pub async fn serve(
         tick_enabled: config.tick_enabled,
         ticks: tasks.clone(),
     };
-    runner.heartbeat().watch(|silent| {
-        // What blocks the loop may be the log itself: nobody waits for it here.
-        let line =
-            move || tracing::error!(silent_s = silent.as_secs(), "the tick loop is dead, the process ends");
-        std::thread::spawn(line);
-        std::thread::sleep(LAST_WORDS);
-        std::process::exit(1);
-    });
-    let index_store = store.clone();
-    let ticking = Arc::clone(&runner);
-    tasks.spawn(async move {
-        let runner = ticking;
-        runner.until_prepared().await;
-        if config.migrate_on_start {
-            // Nothing waits for it: a long transaction of somebody else may hold it up for hours.
-            tokio::spawn(build_index(index_store));
-        }
-        if config.tick_enabled {
-            runner.run_every(config.tick_interval).await;
-        }
-    });
+    runner.heartbeat().watch(exit_process);
+    tasks.spawn(run_loop(Arc::clone(&runner), store.clone(), config.clone()));
     tracing::info!(
         address = listener.local_addr().ok().map(tracing::field::display),
         version = env!("CARGO_PKG_VERSION"),
@@ -164,10 +172,10 @@ pub async fn serve(
         "listening"
     );
     let server = server::serve(listener, router(state), server::Limits::default(), stop.clone());
-    // Its connections end with it.
+    // Aborting the server on drop closes its connections.
     let mut server = AbortOnDropHandle::new(tokio::spawn(server));
     tokio::select! {
-        // A stop ends the server too, and must not be taken for its failure: what runs would be lost.
+        // Biased, because a stop ends the server too. Taken for a failure of the server, it would skip the drain.
         biased;
         () = stop.cancelled() => {}
         ended = &mut server => return ended.map_err(StartError::Serve).map(|()| Stopped::Clean),
@@ -179,6 +187,27 @@ pub async fn serve(
     store.close();
     tracing::info!(clean = stopped == Stopped::Clean, "stopped");
     Ok(stopped)
+}
+
+/// Waits until the database is set up, then runs the tick loop until the runner is stopped.
+async fn run_loop(runner: Arc<Runner>, store: Store, config: Config) {
+    runner.until_prepared().await;
+    if config.migrate_on_start {
+        // Ticks do not wait for the index: another session's long transaction can hold its build up for hours.
+        tokio::spawn(build_index(store));
+    }
+    if config.tick_enabled {
+        runner.run_every(config.tick_interval).await;
+    }
+}
+
+/// Ends the process because the tick loop has given no sign of life for `silent`.
+fn exit_process(silent: Duration) {
+    // On a thread of its own, because writing the log may be what blocks the loop.
+    let log = move || tracing::error!(silent_s = silent.as_secs(), "the tick loop is dead, the process ends");
+    std::thread::spawn(log);
+    std::thread::sleep(WATCHDOG_LOG_TIMEOUT);
+    std::process::exit(1);
 }
 
 async fn build_index(store: Store) {

@@ -1,4 +1,4 @@
-//! HTTP clients: the one place where TLS gets its provider.
+//! How every HTTP client of this process is built.
 
 /// The builder of every client. `reqwest::Client::builder()` panics, because it knows no TLS provider.
 pub fn builder() -> reqwest::ClientBuilder {

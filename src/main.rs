@@ -1,16 +1,15 @@
-//! The command line: what to do, and how the process ends.
+//! The entry point: reads the command line, runs the command, and ends with its exit code.
 
 mod cli;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::Parser as _;
 use cli::args::{Cli, Command};
-use cli::{Failure, commands, queries};
+use cli::{Failure, commands, print, queries};
 use mana_ai::config;
 
-/// The configuration is wrong: nothing was tried.
+/// The exit code where the configuration is wrong, and so nothing was tried.
 const EXIT_CONFIG: u8 = 2;
 
 fn main() -> ExitCode {
@@ -19,15 +18,14 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report(&error.into()),
     };
-    let done = runtime.block_on(run(command));
-    // What is stuck in the system, such as a name that nobody resolves, must not hold up the end.
+    let exit_code = runtime.block_on(run(command));
+    // Does not wait for threads that are stuck in a system call, such as a name lookup that gets no answer.
     runtime.shutdown_background();
-    done.unwrap_or_else(|failure| report(&failure))
+    exit_code.unwrap_or_else(|failure| report(&failure))
 }
 
 fn report(failure: &Failure) -> ExitCode {
-    // Not with `eprintln!`, which panics if nobody reads any more.
-    let _ = writeln!(std::io::stderr(), "mana-ai: {failure}");
+    print::error_line(&failure.to_string());
     if failure.is::<config::ConfigError>() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
 }
 
@@ -42,14 +40,8 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Inspect { user: None, .. } => queries::print_quarantined().await,
         Command::Runs(args) => queries::print_runs(args).await,
         Command::Check => queries::check().await,
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "mana-ai", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Openapi => {
-            println!("{}", mana_ai::http::openapi().to_pretty_json()?);
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Completions { shell } => queries::print_completions(shell),
+        Command::Openapi => queries::print_openapi(),
         Command::Healthcheck => queries::healthcheck().await,
         #[cfg(feature = "demo")]
         Command::Demo(args) => mana_ai::demo::run(args).await.map(|()| ExitCode::SUCCESS),

@@ -1,4 +1,4 @@
-//! What the command line takes; its doc comments are its help.
+//! What the command line takes. The doc comments are its help texts.
 
 use clap::{Args, Parser, Subcommand};
 use mana_ai::domain::run::RunOutcome;
@@ -11,43 +11,43 @@ use strum::VariantArray as _;
 #[derive(Parser)]
 #[command(version)]
 pub struct Cli {
-    /// What to do.
+    /// What to do; `serve` where nothing is said.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What there is to do.
+/// The subcommands.
 #[derive(Subcommand)]
 pub enum Command {
     /// Serve HTTP on PORT and plan due missions every TICK_INTERVAL_MS
     Serve,
     /// Run one tick and print its stats as JSON; exit code 1 if it had any error
     Tick,
-    /// Set the database up: roles, view, policy, grants, tables, index. May be repeated
+    /// Set the database up: roles, view, policy, grants, tables, index. Can be repeated
     Migrate,
-    /// Look whether everything is there: configuration, database, roles, policies, index, mana-llm (with one
-    /// tiny call); exit code 1 if anything is not, with the way to mend it
+    /// Check configuration, database, roles, policies, index and mana-llm (with one tiny call), and print how to mend
+    /// what is wrong; exit code 1 if anything is
     Check,
     /// Print a user's missions as the log tells them, and why each is due or not, as JSON
     Inspect {
-        /// Whose missions
+        /// The user whose missions to print
         #[arg(long, required_unless_present = "quarantined")]
         user: Option<String>,
-        /// Only this one
+        /// Print this mission only, with its latest attempts
         #[arg(long)]
         mission: Option<String>,
-        /// Instead, the missions of all users that are set aside, and why; none of their text
+        /// Print the quarantined missions of all users instead, and why each is set aside; nothing that a user wrote
         #[arg(long, conflicts_with_all = ["user", "mission"])]
         quarantined: bool,
     },
-    /// Print the latest attempts, newest first, as JSON; none of the missions' text
+    /// Print the latest attempts, newest first, as JSON; nothing that a user wrote
     Runs(RunsArgs),
     /// Print the completions of this command line for a shell
     Completions {
-        /// Which
+        /// The shell that is to read them
         shell: clap_complete::Shell,
     },
-    /// Print the description of the HTTP routes, OpenAPI 3.1
+    /// Print the OpenAPI 3.1 description of the HTTP routes
     Openapi,
     /// Ask the service on PORT for its health; exit code 1 if it does not answer. For containers
     Healthcheck,
@@ -61,19 +61,19 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct RunsArgs {
-    /// Only of this user
+    /// Print attempts at this user's missions only
     #[arg(long)]
     pub user: Option<String>,
-    /// Only of this mission
+    /// Print attempts at this mission only
     #[arg(long)]
     pub mission: Option<String>,
-    /// Only those that ended so
+    /// Print attempts with this outcome only, such as planned or slot-failed
     #[arg(long, value_parser = outcome)]
     pub outcome: Option<RunOutcome>,
-    /// Only those older than the one with this id: the next page
+    /// Print attempts older than the one with this id only: the last id of a page leads to the next page
     #[arg(long)]
     pub before: Option<i64>,
-    /// At most so many
+    /// Print at most this many attempts
     #[arg(long, default_value_t = 20)]
     pub limit: u32,
 }

@@ -1,4 +1,4 @@
-//! Commands that do something: serve, tick, set the database up.
+//! Commands that do something: serve, run one tick, set the database up.
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -6,15 +6,14 @@ use std::process::ExitCode;
 use mana_ai::app::{self, Stopped};
 use mana_ai::config::Config;
 use mana_ai::store::{StoreError, access};
-use mana_ai::telemetry::{self, Output};
+use mana_ai::telemetry::{self, Exporting, Output};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, progress, store};
+use super::{Failure, print, progress};
 
 pub async fn serve() -> Result<ExitCode, Failure> {
-    let mut config = Config::from_env()?;
-    let _exporting = telemetry::log_and_trace(&mut config, Output::Stdout)?;
+    let (config, _exporting) = configure(Output::Stdout)?;
     let stop = stop_on_signal()?;
     let listener = app::listen(config.port).await?;
     Ok(match app::serve(config, listener, stop).await? {
@@ -24,13 +23,11 @@ pub async fn serve() -> Result<ExitCode, Failure> {
 }
 
 pub async fn tick() -> Result<ExitCode, Failure> {
-    let mut config = Config::from_env()?;
-    let watched = std::io::stderr().is_terminal();
-    let output = if watched { Output::BesideBar } else { Output::Stderr };
-    let _exporting = telemetry::log_and_trace(&mut config, output)?;
+    let on_terminal = std::io::stderr().is_terminal();
+    let (config, _exporting) = configure(if on_terminal { Output::BesideBar } else { Output::Stderr })?;
     let stop = stop_on_signal()?;
     let (_, runner) = app::runner(&config, stop.clone())?;
-    let shown = watched.then(|| progress::show(&runner));
+    let shown = on_terminal.then(|| progress::show(&runner));
     let mut ticking = std::pin::pin!(runner.tick(true));
     let stats = tokio::select! {
         stats = &mut ticking => stats,
@@ -40,14 +37,14 @@ pub async fn tick() -> Result<ExitCode, Failure> {
         },
     };
     drop(shown);
-    println!("{}", serde_json::to_string_pretty(&stats)?);
+    print::json(&stats)?;
     Ok(if stats.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub async fn migrate() -> Result<ExitCode, Failure> {
     let config = Config::without_key_from_env()?;
     telemetry::log(&config.telemetry, Output::Stderr);
-    let store = store(&config)?;
+    let store = app::open_store(&config)?;
     let set_up = async {
         access::migrate(&store).await?;
         let _shown = std::io::stderr().is_terminal().then(|| progress::wait("building the index"));
@@ -55,30 +52,40 @@ pub async fn migrate() -> Result<ExitCode, Failure> {
     };
     match set_up.await {
         Err(StoreError::InsufficientPrivilege { reason, sql }) => {
-            println!("{sql}");
-            eprintln!(
-                "mana-ai: {reason}. Let a login that owns sync_changes and may create roles run the SQL above \
+            print::line(&sql)?;
+            print::error_line(&format!(
+                "{reason}. Let a login that owns sync_changes and may create roles run the SQL above \
                  (mana-ai migrate 2>/dev/null | psql …), then repeat this command"
-            );
+            ));
             Ok(ExitCode::FAILURE)
         }
         other => {
             other?;
-            println!("the database is set up for mana-ai");
+            print::line("the database is set up for mana-ai")?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-/// Cancelled by SIGTERM or Ctrl-C; a second one ends the process at once.
+/// The configuration, with logs and traces begun. The time to drain is without what the last spans may take: they
+/// are sent when the returned [`Exporting`] is dropped, after the drain.
+fn configure(output: Output) -> Result<(Config, Exporting), Failure> {
+    let mut config = Config::from_env()?;
+    let exporting = telemetry::log_and_trace(&config.telemetry, output, config.drain_timeout)?;
+    config.drain_timeout -= exporting.reserved();
+    Ok((config, exporting))
+}
+
+/// A token that SIGTERM or Ctrl-C cancels. A second signal ends the process at once.
 fn stop_on_signal() -> Result<CancellationToken, Failure> {
-    // Now, not in the task: as process 1 of a container a signal before this would be lost.
+    // Registered here and not in the task: a signal that arrives before the task runs would be ignored where this is
+    // process 1 of a container.
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = CancellationToken::new();
-    let told = stop.clone();
+    let on_signal = stop.clone();
     tokio::spawn(async move {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-        told.cancel();
+        on_signal.cancel();
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         std::process::exit(1);
     });

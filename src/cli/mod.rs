@@ -1,18 +1,10 @@
-//! The commands behind the command line.
+//! The commands of the command line: [`args`] says what it takes, [`commands`] do something, [`queries`] only look.
 
 pub mod args;
 pub mod commands;
+pub mod print;
 mod progress;
 pub mod queries;
 
-use mana_ai::app;
-use mana_ai::config::Config;
-use mana_ai::store::Store;
-use secrecy::ExposeSecret as _;
-
 /// Any error, on its way to the terminal.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-fn store(config: &Config) -> Result<Store, app::StartError> {
-    Store::new(config.database_url.expose_secret(), config.pool_size).map_err(app::StartError::Database)
-}

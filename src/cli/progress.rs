@@ -1,4 +1,4 @@
-//! What a person at a terminal sees of long waits.
+//! Progress bars for a person who waits at a terminal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 const REDRAW: Duration = Duration::from_millis(100);
 
-/// On the terminal until it is dropped.
+/// A bar that stays on the terminal until this is dropped.
 pub struct Shown {
     bar: ProgressBar,
     _drawing: Option<AbortOnDropHandle<()>>,
@@ -21,7 +21,7 @@ impl Drop for Shown {
     }
 }
 
-/// A bar while the log is folded, then a line on what waits for mana-llm.
+/// A bar while the log is folded, then a line that counts what is planned and what waits for mana-llm.
 pub fn show(runner: &Arc<Runner>) -> Shown {
     let (runner, bar) = (Arc::clone(runner), ProgressBar::new_spinner());
     runner.store().refresh_progress().watch();
@@ -35,7 +35,7 @@ pub fn show(runner: &Arc<Runner>) -> Shown {
     Shown { bar, _drawing: Some(AbortOnDropHandle::new(tokio::spawn(drawing))) }
 }
 
-/// A line that moves.
+/// A line with a spinner, for a wait of unknown length.
 pub fn wait(what: &'static str) -> Shown {
     let bar = ProgressBar::new_spinner();
     bar.set_message(what);

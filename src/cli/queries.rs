@@ -1,48 +1,63 @@
-//! Commands that look and print.
+//! Commands that only look, and print what they found.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::CommandFactory as _;
+use mana_ai::app;
 use mana_ai::config::{self, Config};
 use mana_ai::ops::explain;
+use mana_ai::store::Store;
 use mana_ai::store::runs::{self, RunFilter};
 use mana_ai::store::schedule::queries::{Quarantined, quarantined};
 use mana_ai::telemetry::{self, Output};
 
-use super::args::RunsArgs;
-use super::{Failure, store};
+use super::args::{Cli, RunsArgs};
+use super::{Failure, print};
 
-pub async fn print_missions(user: &str, mission: Option<&str>) -> Result<ExitCode, Failure> {
+/// The store of a command that needs nothing but the database. Its log goes to standard error.
+fn open_store() -> Result<Store, Failure> {
     let config = Config::without_key_from_env()?;
     telemetry::log(&config.telemetry, Output::Stderr);
-    let missions = explain::inspect(&store(&config)?, user, mission).await?;
+    Ok(app::open_store(&config)?)
+}
+
+pub async fn print_missions(user: &str, mission: Option<&str>) -> Result<ExitCode, Failure> {
+    let missions = explain::inspect(&open_store()?, user, mission).await?;
     if let (Some(mission), true) = (mission, missions.is_empty()) {
         return Err(format!("user {user} has no mission {mission}: no row of the log is about it").into());
     }
-    println!("{}", serde_json::to_string_pretty(&missions)?);
+    print::json(&missions)?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub async fn check() -> Result<ExitCode, Failure> {
-    let config = Config::from_env().inspect_err(|error| {
-        error.0.iter().for_each(|fault| println!("✗ configuration  {fault}"));
-    })?;
+    let config = match Config::from_env() {
+        Ok(config) => config,
+        Err(error) => {
+            for fault in &error.0 {
+                print::line(&format!("✗ configuration  {fault}"))?;
+            }
+            return Err(error.into());
+        }
+    };
     telemetry::log(&config.telemetry, Output::Stderr);
-    let mut fine = true;
+    let (mut fine, mut printed) = (true, Ok(()));
     mana_ai::ops::check::check(&config, |checked| {
         fine &= checked.is_fine();
-        println!("{checked}");
+        if printed.is_ok() {
+            printed = print::line(&checked.to_string());
+        }
     })
     .await;
+    printed?;
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Page by page: there may be many.
+/// Reads page by page, because there may be more missions than one answer of the database should hold.
 pub async fn print_quarantined() -> Result<ExitCode, Failure> {
     const PAGE: u32 = 1000;
-    let config = Config::without_key_from_env()?;
-    telemetry::log(&config.telemetry, Output::Stderr);
-    let store = store(&config)?;
+    let store = open_store()?;
     let mut all: Vec<Quarantined> = Vec::new();
     loop {
         let last = all.last().map_or(("", ""), |last| (&last.user_id, &last.mission_id));
@@ -50,16 +65,13 @@ pub async fn print_quarantined() -> Result<ExitCode, Failure> {
         let is_last = page.len() < PAGE as usize;
         all.extend(page);
         if is_last {
-            println!("{}", serde_json::to_string_pretty(&all)?);
+            print::json(&all)?;
             return Ok(ExitCode::SUCCESS);
         }
     }
 }
 
 pub async fn print_runs(args: RunsArgs) -> Result<ExitCode, Failure> {
-    let config = Config::without_key_from_env()?;
-    telemetry::log(&config.telemetry, Output::Stderr);
-    let store = store(&config)?;
     let filter = RunFilter {
         id: None,
         user_id: args.user,
@@ -67,8 +79,20 @@ pub async fn print_runs(args: RunsArgs) -> Result<ExitCode, Failure> {
         outcome: args.outcome,
         before: args.before,
     };
-    let runs = runs::list(&store, &filter, args.limit).await?;
-    println!("{}", serde_json::to_string_pretty(&runs)?);
+    print::json(&runs::list(&open_store()?, &filter, args.limit).await?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn print_completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
+    // Through memory: `generate` panics where it cannot write.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "mana-ai", &mut script);
+    print::bytes(&script)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn print_openapi() -> Result<ExitCode, Failure> {
+    print::line(&mana_ai::http::openapi().to_pretty_json()?)?;
     Ok(ExitCode::SUCCESS)
 }
 

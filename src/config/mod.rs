@@ -1,88 +1,102 @@
-//! Every variable: its unit, its default, and what it takes. The only reader of them; `RUST_LOG` alone is
-//! the logger's, `OTEL_BSP_…` and `OTEL_SPAN_…` are OpenTelemetry's,
-//! whose exporter also reads some of `OTEL_EXPORTER_OTLP_…` for itself, and the embedded Postgres looks for programs
-//! on `PATH`.
+//! Every environment variable of the service: its unit, its default, and the values that it takes.
+//!
+//! Nothing else reads the environment, with these exceptions: the logger reads `RUST_LOG`; the OpenTelemetry SDK
+//! reads `OTEL_BSP_…`, `OTEL_SPAN_…`, `OTEL_TRACES_SAMPLER…` and its exporter `OTEL_EXPORTER_OTLP_…`, of which the
+//! documented ones are checked here first ([`telemetry`]); the demo's Postgres looks for programs on `PATH`.
 
-use std::fmt::Display;
-use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 
+mod reader;
 pub mod telemetry;
+
+use reader::{DAY_MS, Reader};
 
 /// The whole configuration of the service. `.env.example` explains the variables to operators.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `DATABASE_URL`: the Postgres of mana-sync.
+    /// `DATABASE_URL`, or else `SYNC_DATABASE_URL`: the Postgres of mana-sync.
     pub database_url: SecretString,
-    /// `DATABASE_POOL_SIZE`: connections at most. None is held during a model call.
+    /// The name of the variable that `database_url` came from.
+    pub database_url_from: &'static str,
+    /// `DATABASE_POOL_SIZE`: the most connections open at once. None is held during a model call.
     pub pool_size: u32,
-    /// `MIGRATE_ON_START`: set the database up where it is not.
+    /// `MIGRATE_ON_START`: set the database up at the start where it is not set up yet.
     pub migrate_on_start: bool,
-    /// `MANA_SERVICE_KEY`: opens `/internal`, and is our key at mana-llm. No default.
+    /// `MANA_SERVICE_KEY`: callers of `/internal` send it, and we send it to mana-llm. No default.
     pub service_key: SecretString,
     /// `MANA_LLM_API_KEY`: sent to mana-llm as `X-API-Key` in place of the service key, where it has a key set.
     pub llm_api_key: Option<SecretString>,
-    /// `MANA_LLM_URL`: base of mana-llm.
+    /// `MANA_LLM_URL`: the base URL of mana-llm.
     pub llm_url: String,
-    /// `MANA_LLM_MODEL`: `provider/model` or an alias.
+    /// `MANA_LLM_MODEL`: `provider/model`, or an alias that mana-llm knows.
     pub llm_model: String,
-    /// `MANA_LLM_TIMEOUT_MS`: for a whole call.
+    /// `MANA_LLM_TIMEOUT_MS`: the longest that one call of mana-llm may take, connection and body included.
     pub llm_timeout: Duration,
-    /// `PORT`: where HTTP listens, on all addresses.
+    /// `PORT`: the TCP port that HTTP listens on, on all addresses.
     pub port: u16,
-    /// `TICK_ENABLED`: run the loop? Without it only requests tick.
+    /// `TICK_ENABLED`: run the tick loop. Without it, only a request makes a tick.
     pub tick_enabled: bool,
-    /// `TICK_INTERVAL_MS`: from one tick's start to the next.
+    /// `TICK_INTERVAL_MS`: from the start of one tick of the loop to the start of the next.
     pub tick_interval: Duration,
-    /// `TICK_CONCURRENCY`: missions at once in this process.
+    /// `TICK_CONCURRENCY`: the most missions that this process plans at once.
     pub concurrency: usize,
-    /// `USER_CONCURRENCY`: missions of one user at once, over all replicas.
+    /// `USER_CONCURRENCY`: the most missions of one user that all replicas together plan at once.
     pub user_concurrency: u32,
-    /// `LEASE_MS`: how long a replica that says nothing keeps a mission.
+    /// `LEASE_MS`: how long a replica that no longer renews its lease keeps a mission.
     pub lease: Duration,
-    /// `REFRESH_OVERLAP_MS`: how long a transaction of mana-sync may stay open and still be seen.
+    /// `REFRESH_OVERLAP_MS`: how long a transaction of mana-sync may stay open and its rows still be found.
     pub refresh_overlap: Duration,
-    /// `MANA_TIME_ZONE`: of cadences whose user's zone nothing tells.
+    /// `MANA_TIME_ZONE`: the zone of daily and weekly missions whose last slot implies no other.
     pub time_zone: TimeZone,
-    /// `DRAIN_TIMEOUT_MS`: what running missions get after a stop signal.
+    /// `DRAIN_TIMEOUT_MS`: how long missions in flight may go on after a stop signal.
     pub drain_timeout: Duration,
-    /// `MAX_ATTEMPTS` at a slot, before it counts as failed.
+    /// `MAX_ATTEMPTS`: charged attempts at a slot, after which the slot has failed.
     pub max_attempts: u32,
-    /// `RETRY_MIN_MS`: the shortest wait between two attempts.
+    /// `RETRY_MIN_MS`: the shortest backoff between two attempts.
     pub retry_min: Duration,
-    /// `RETRY_MAX_MS`: the longest.
+    /// `RETRY_MAX_MS`: the longest backoff between two attempts.
     pub retry_max: Duration,
-    /// `BREAKER_FAILURES` of mana-llm in a row, after which it is not called for a while.
+    /// `BREAKER_FAILURES`: failures of mana-llm in a row that open the circuit breaker.
     pub breaker_failures: u32,
-    /// `BREAKER_PAUSE_MS`: for so long.
+    /// `BREAKER_PAUSE_MS`: how long an open circuit breaker denies calls.
     pub breaker_pause: Duration,
-    /// `RUN_RETENTION_DAYS`: how long the ledger keeps an attempt.
+    /// `RUN_RETENTION_DAYS`: how long the ledger keeps a run.
     pub run_retention: Duration,
     /// `LOG_FORMAT` and `OTEL_…`: how to log, and where spans go.
     pub telemetry: telemetry::Settings,
 }
+
+/// The variable of the database's URL.
+pub const DATABASE_URL: &str = "DATABASE_URL";
+/// Existing compose files of mana-sync name the same database so. Read where [`DATABASE_URL`] is not set.
+pub const SYNC_DATABASE_URL: &str = "SYNC_DATABASE_URL";
 
 /// Everything that is wrong with the environment, one line per variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration has {} fault(s):\n  {}\n.env.example explains every variable", .0.len(), .0.join("\n  "))]
 pub struct ConfigError(pub Vec<String>);
 
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const DAY: Duration = Duration::from_millis(DAY_MS);
 
 impl Config {
     /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// Every variable that is missing or has a value that cannot be used.
     pub fn from_env() -> Result<Self, ConfigError> {
         #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
         Self::from_vars(|name| std::env::var(name).ok())
     }
 
-    /// For what neither serves nor calls mana-llm: needs no service key.
+    /// As [`Config::from_env`], for commands that neither serve nor call mana-llm: `MANA_SERVICE_KEY` may be
+    /// missing.
+    ///
+    /// # Errors
+    /// Every other variable that is missing or has a value that cannot be used.
     pub fn without_key_from_env() -> Result<Self, ConfigError> {
         #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
         Self::from_vars(|name| {
@@ -90,18 +104,20 @@ impl Config {
         })
     }
 
-    /// Reads from anything that knows variables. An empty value counts as not set.
+    /// Reads variables through `get`. An empty value counts as not set.
+    ///
+    /// # Errors
+    /// Every variable that is missing or has a value that cannot be used.
     pub fn from_vars(get: impl FnMut(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut read = Reader { get, faults: Vec::new() };
+        let mut read = Reader::new(get);
+        let (database_url_from, database_url) = read.secret_from(
+            &[DATABASE_URL, SYNC_DATABASE_URL],
+            "postgresql://user:password@host:5432/database",
+            is_postgres_url,
+        );
         let config = Self {
-            database_url: read.secret(
-                "DATABASE_URL",
-                "postgresql://user:password@host:5432/database",
-                |url| {
-                    let postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
-                    postgres && url.parse::<PgConnectOptions>().is_ok()
-                },
-            ),
+            database_url,
+            database_url_from,
             pool_size: read.number("DATABASE_POOL_SIZE", 10, 2..=1000, "connections"),
             migrate_on_start: read.flag("MIGRATE_ON_START", true),
             service_key: read.secret(
@@ -132,125 +148,55 @@ impl Config {
             run_retention: DAY * read.number("RUN_RETENTION_DAYS", 30, 1..=3650, "days"),
             telemetry: telemetry::Settings::read(&mut read),
         };
-        if config.retry_max < config.retry_min {
-            let (min, max) = (config.retry_min.as_millis(), config.retry_max.as_millis());
-            read.faults.push(format!("RETRY_MAX_MS={max} is below RETRY_MIN_MS={min}"));
+        config.contradictions().into_iter().for_each(|fault| read.fault(fault));
+        let faults = read.into_faults();
+        if faults.is_empty() { Ok(config) } else { Err(ConfigError(faults)) }
+    }
+
+    /// Faults of two variables together.
+    fn contradictions(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.retry_max < self.retry_min {
+            let (min, max) = (self.retry_min.as_millis(), self.retry_max.as_millis());
+            faults.push(format!("RETRY_MAX_MS={max} is below RETRY_MIN_MS={min}"));
         }
-        if config.lease <= config.llm_timeout {
-            let (lease, call) = (config.lease.as_millis(), config.llm_timeout.as_millis());
-            read.faults.push(format!(
+        if self.lease <= self.llm_timeout {
+            let (lease, call) = (self.lease.as_millis(), self.llm_timeout.as_millis());
+            faults.push(format!(
                 "LEASE_MS={lease} is not above MANA_LLM_TIMEOUT_MS={call}: a call could outlive its lease"
             ));
         }
-        if read.faults.is_empty() { Ok(config) } else { Err(ConfigError(read.faults)) }
+        faults
+    }
+
+    /// What to tell an operator who might look for `DATABASE_URL`; `None` where that is set.
+    pub fn database_url_note(&self) -> Option<String> {
+        let stands_in = self.database_url_from != DATABASE_URL;
+        stands_in
+            .then(|| format!("{DATABASE_URL} is not set, {} is used in its place", self.database_url_from))
     }
 }
 
-/// `PORT` alone, for the health check of a container: it must not depend on anything else.
-pub fn port() -> Result<u16, ConfigError> {
-    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
-    let mut read = Reader { get: |name: &str| std::env::var(name).ok(), faults: Vec::new() };
-    let port = read.number("PORT", 3066, 1..=u16::MAX, "as a TCP port");
-    if read.faults.is_empty() { Ok(port) } else { Err(ConfigError(read.faults)) }
+fn is_postgres_url(url: &str) -> bool {
+    let postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    postgres && url.parse::<PgConnectOptions>().is_ok()
 }
 
-/// One variable as it is, for the demo and the tests, which do without the others.
+/// `PORT` alone, for the health check of a container, which must not fail because of any other variable.
+///
+/// # Errors
+/// `PORT` is no port to connect to.
+pub fn port() -> Result<u16, ConfigError> {
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    let mut read = Reader::new(|name: &str| std::env::var(name).ok());
+    let port = read.number("PORT", 3066, 1..=u16::MAX, "as a TCP port");
+    let faults = read.into_faults();
+    if faults.is_empty() { Ok(port) } else { Err(ConfigError(faults)) }
+}
+
+/// One variable as it is, for the demo and the tests, which need none of the others.
 #[cfg(feature = "demo")]
 pub fn var(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
-}
-
-/// Collects faults instead of stopping at the first.
-pub(crate) struct Reader<G> {
-    get: G,
-    faults: Vec<String>,
-}
-
-impl<G: FnMut(&str) -> Option<String>> Reader<G> {
-    fn set(&mut self, name: &str) -> Option<String> {
-        (self.get)(name).filter(|value| !value.trim().is_empty())
-    }
-
-    pub(crate) fn text(&mut self, name: &str, default: &str) -> String {
-        self.set(name).unwrap_or_else(|| default.to_owned())
-    }
-
-    /// Without a default, and never shown.
-    fn secret(&mut self, name: &str, takes: &str, fits: impl Fn(&str) -> bool) -> SecretString {
-        let value = self.set(name).unwrap_or_default();
-        let value = value.trim();
-        if value.is_empty() {
-            self.faults.push(format!("{name} is not set and has no default: it takes {takes}"));
-        } else if !fits(value) {
-            self.faults.push(format!("{name} is set, but not taken: it takes {takes}"));
-        }
-        value.into()
-    }
-
-    /// Never shown, and without a default.
-    pub(crate) fn hidden<T>(
-        &mut self,
-        name: &str,
-        takes: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<T> {
-        let value = self.set(name)?;
-        let parsed = parse(value.trim());
-        if parsed.is_none() {
-            self.faults.push(format!("{name} is set, but not taken: it takes {takes}"));
-        }
-        parsed
-    }
-
-    /// `takes` says what the value is. One that is not taken is shown: none of these is secret.
-    pub(crate) fn parsed<T>(
-        &mut self,
-        name: &str,
-        default: T,
-        takes: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> T {
-        let Some(value) = self.set(name) else { return default };
-        parse(value.trim()).unwrap_or_else(|| {
-            self.faults.push(format!("{name}={value} is not taken: it takes {takes}"));
-            default
-        })
-    }
-
-    pub(crate) fn number<T: FromStr + PartialOrd + Display>(
-        &mut self,
-        name: &str,
-        default: T,
-        range: RangeInclusive<T>,
-        unit: &str,
-    ) -> T {
-        let takes = format!("a whole number from {} to {}, {unit}", range.start(), range.end());
-        self.parsed(name, default, &takes, |value| value.parse().ok().filter(|number| range.contains(number)))
-    }
-
-    pub(crate) fn ms(&mut self, name: &str, default: u64, range: RangeInclusive<u64>) -> Duration {
-        Duration::from_millis(self.number(name, default, range, "milliseconds"))
-    }
-
-    fn flag(&mut self, name: &str, default: bool) -> bool {
-        self.parsed(name, default, "true or false", |value| value.parse().ok())
-    }
-
-    fn zone(&mut self, name: &str, default: &str) -> TimeZone {
-        let value = self.text(name, default);
-        TimeZone::get(value.trim()).unwrap_or_else(|_| {
-            let takes = "a name of the IANA time zone database, such as Europe/Berlin";
-            self.faults.push(format!("{name}={value} is not taken: it takes {takes}"));
-            TimeZone::UTC
-        })
-    }
-
-    fn url(&mut self, name: &str, default: &str) -> String {
-        let takes = "an http or https URL, such as http://mana-llm:3025";
-        self.parsed(name, default.to_owned(), takes, |value| {
-            let url = reqwest::Url::parse(value).ok()?;
-            (matches!(url.scheme(), "http" | "https") && url.has_host()).then(|| value.to_owned())
-        })
-    }
 }

@@ -1,5 +1,4 @@
-//! `mana-ai check`: is everything there that the service needs? One line for each part, with the way to mend
-//! it.
+//! `mana-ai check`: is everything there that the service needs? One line per part, with the way to mend it.
 
 use std::fmt;
 use std::time::Instant;
@@ -13,10 +12,11 @@ use crate::llm::client::LlmClient;
 use crate::planner::prompt;
 use crate::store::{Store, StoreError, access, preflight};
 
-/// More than this between our clock and the database's is worth a word. Nothing goes by ours but log lines.
+/// A difference between this machine's clock and the database's that is reported, in seconds. Only log lines go by this
+/// machine's clock.
 const CLOCK_SECONDS: i64 = 30;
 
-/// One part, and how it is.
+/// One part that the service needs, and whether it is as it should be.
 #[derive(Debug)]
 pub struct Checked {
     what: &'static str,
@@ -28,7 +28,7 @@ impl Checked {
         Self { what, found }
     }
 
-    /// Is it as it should be?
+    /// Is the part as it should be?
     pub fn is_fine(&self) -> bool {
         self.found.is_ok()
     }
@@ -44,47 +44,36 @@ impl fmt::Display for Checked {
     }
 }
 
-/// Looks at each part, handing on each line as it is known. What cannot be looked at, because of what is
-/// missing before it, is left out.
+/// Checks each part, and calls `tell` with each result as soon as it is known. A part that cannot be checked, because
+/// another one that it needs is missing, is left out.
 pub async fn check(config: &Config, mut tell: impl FnMut(Checked)) {
-    tell(Checked::of("configuration", Ok("every variable is taken".into())));
+    let note = config.database_url_note().map_or(String::new(), |note| format!("; {note}"));
+    tell(Checked::of("configuration", Ok(format!("every variable is taken{note}"))));
     match Store::new(config.database_url.expose_secret(), 2) {
-        Ok(store) => check_database(&store, &mut tell).await,
+        Ok(store) => check_database(&store, config.database_url_from, &mut tell).await,
         Err(error) => tell(Checked::of("database", Err(error.to_string()))),
     }
     tell(Checked::of("mana-llm", call(config).await));
 }
 
-async fn check_database(store: &Store, tell: &mut impl FnMut(Checked)) {
+async fn check_database(store: &Store, url_from: &str, tell: &mut impl FnMut(Checked)) {
     let survey = match access::survey(store).await {
         Ok(survey) => survey,
-        Err(error) => return tell(Checked::of("database", Err(format!("{error}: check DATABASE_URL")))),
+        Err(error) => return tell(Checked::of("database", Err(format!("{error}: check {url_from}")))),
     };
     tell(Checked::of("database", Ok(survey.server.clone())));
-    let sql = "run `mana-ai migrate`";
     let log = if survey.log { Ok("is there".into()) } else { Err(StoreError::NoSyncChanges.to_string()) };
     tell(Checked::of("sync_changes", log));
     if !survey.log {
         return;
     }
-    let fine = |problems: &[String], told: &str| {
-        if problems.is_empty() {
-            return Ok(told.to_owned());
-        }
-        // What is mana-sync's, or a superuser's, says so itself.
-        let ours =
-            problems.iter().any(|problem| !problem.contains("mana-sync") && !problem.contains("SUPERUSER"));
-        Err(format!("{}{}", problems.join("; "), if ours { format!(": {sql}") } else { String::new() }))
-    };
-    tell(Checked::of(
-        "roles, policies",
-        fine(&survey.problems, "row security binds the service, and lets it work"),
-    ));
-    tell(Checked::of("own tables", fine(&survey.missing_tables, "are there")));
+    let access = none_of(&survey.problems, "row security binds the service, and lets it work");
+    tell(Checked::of("roles, policies", access));
+    tell(Checked::of("own tables", none_of(&survey.missing_tables, "are there")));
     let index = if survey.index {
         Ok("is built".into())
     } else {
-        Err(format!("is missing, the schedule follows slowly: {sql}"))
+        Err(format!("is missing, the schedule follows slowly: {MIGRATE}"))
     };
     tell(Checked::of("index", index));
     if survey.problems.is_empty() && survey.missing_tables.is_empty() {
@@ -92,11 +81,25 @@ async fn check_database(store: &Store, tell: &mut impl FnMut(Checked)) {
     }
 }
 
+const MIGRATE: &str = "run `mana-ai migrate`";
+
+/// `told` where there are no problems; else the problems, and how to mend those that we can mend. A problem that only
+/// mana-sync or a superuser can mend says so itself.
+fn none_of(problems: &[String], told: &str) -> Result<String, String> {
+    if problems.is_empty() {
+        return Ok(told.to_owned());
+    }
+    let is_ours = |problem: &String| !problem.contains("mana-sync") && !problem.contains("SUPERUSER");
+    let mend = if problems.iter().any(is_ours) { format!(": {MIGRATE}") } else { String::new() };
+    Err(format!("{}{mend}", problems.join("; ")))
+}
+
+/// Would the next tick be able to write? Tries what a tick tries before it asks any model.
 async fn writable(store: &Store) -> Result<String, String> {
-    let opening = preflight(store).await.map_err(|error| error.to_string())?;
+    let preflight = preflight(store).await.map_err(|error| error.to_string())?;
     #[expect(clippy::disallowed_methods, reason = "the two clocks are compared")]
-    let ahead = opening.now.duration_since(Timestamp::now()).as_secs();
-    Ok(match opening.paused_since {
+    let ahead = preflight.now.duration_since(Timestamp::now()).as_secs();
+    Ok(match preflight.paused_since {
         Some(since) => {
             format!("would work, but the runner is paused since {}: POST /internal/resume", since.0)
         }
@@ -109,7 +112,7 @@ async fn writable(store: &Store) -> Result<String, String> {
     })
 }
 
-/// One tiny call.
+/// Calls the model once, with the smallest prompt there is.
 async fn call(config: &Config) -> Result<String, String> {
     let llm = LlmClient::from_config(config).map_err(|error| error.to_string())?;
     let began = Instant::now();

@@ -1,4 +1,4 @@
-//! The answer to "why is it not due?", from the log and the schedule.
+//! Why a mission is due or not, from the log and from the schedule.
 
 use std::collections::BTreeMap;
 
@@ -18,20 +18,20 @@ use crate::store::schedule::queries::scheduled;
 use crate::store::schedule::scheduled::Scheduled;
 use crate::store::{DbTime, Store, StoreError, TRANSACTION, UserTx, with_timeout};
 
-/// Of one mission this many of its latest runs are shown.
+/// The most runs that are shown of a mission.
 const LATEST_RUNS: u32 = 10;
 
-/// Where a mission stands. None of its text.
+/// Whether a mission is due, and why. Holds nothing that its user wrote.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MissionStatus {
-    /// Its `record_id`.
+    /// The `record_id` of its rows.
     pub mission_id: String,
     /// Would a tick plan it now?
     pub due: bool,
-    /// Why, or why not.
+    /// Why it is due, or why not.
     pub reason: String,
-    /// What the schedule has of it; null where it has no slot, or has not been seen yet.
+    /// Its row in the schedule; null where it has no slot, or where no tick has seen it yet.
     pub schedule: Option<Scheduled>,
     /// Its latest attempts, newest first; absent where all of a user's missions are listed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,20 +39,23 @@ pub struct MissionStatus {
     pub runs: Option<Vec<Run>>,
 }
 
-/// The same with what the user wrote.
+/// A mission's status together with what its user wrote.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Inspected {
-    /// Where it stands.
+    /// Whether it is due, and why.
     #[serde(flatten)]
     pub status: MissionStatus,
     /// Its fields; null where it is hard-deleted or cannot be read.
     pub record: Option<Fields>,
-    /// Their clocks.
+    /// The clock of each field.
     pub field_timestamps: Clocks,
 }
 
-/// All missions of the user, or the one named, with its latest runs.
+/// All missions of a user, or the one named, with its latest runs.
+///
+/// # Errors
+/// The user id is empty, or the database does not answer as asked.
 pub async fn inspect(
     store: &Store,
     user_id: &str,
@@ -74,19 +77,19 @@ async fn read(store: &Store, user_id: &str, mission_id: Option<&str>) -> Result<
     let mut tx = UserTx::begin(store, user_id).await?;
     let now = tx.began_at();
     let missions = fold_missions(&mut tx, mission_id).await?;
-    let held = GlobalHolds { paused: paused_since(&mut tx).await?, breaker: breaker(&mut tx).await? };
+    let holds = GlobalHolds { paused: paused_since(&mut tx).await?, breaker: breaker(&mut tx).await? };
     let schedule = scheduled(&mut tx, mission_id).await?;
     tx.commit().await?;
     let mut schedule: BTreeMap<String, Scheduled> =
         schedule.into_iter().map(|row| (row.mission_id.clone(), row)).collect();
     let inspected = |(id, mission): (String, FoldedMission)| {
         let row = schedule.remove(&id);
-        inspected(id, mission, row, &held, now)
+        inspected(id, mission, row, &holds, now)
     };
     Ok(missions.into_iter().map(inspected).collect())
 }
 
-/// What keeps all missions of all users.
+/// What holds up the missions of all users.
 struct GlobalHolds {
     paused: Option<DbTime>,
     breaker: Option<String>,
@@ -96,7 +99,7 @@ fn inspected(
     mission_id: String,
     mission: FoldedMission,
     schedule: Option<Scheduled>,
-    held: &GlobalHolds,
+    holds: &GlobalHolds,
     now: Timestamp,
 ) -> Inspected {
     let (verdict, record) = match mission.record {
@@ -106,7 +109,7 @@ fn inspected(
     };
     let verdict = match schedule.as_ref().and_then(|row| row.hold(now)) {
         Some(Hold::Leased(until)) => Err(format!("being planned now, under a lease until {until}")),
-        hold => verdict.and_then(|due| by_the_schedule(due, schedule.as_ref(), hold, held)),
+        hold => verdict.and_then(|due| by_the_schedule(due, schedule.as_ref(), hold, holds)),
     };
     let (due, reason) = match verdict {
         Ok(reason) => (true, reason),
@@ -118,7 +121,7 @@ fn inspected(
     Inspected { status, record, field_timestamps }
 }
 
-/// `Ok` if it is due, with the reason either way.
+/// The reason why the mission is due (`Ok`) or not (`Err`) by its folded record alone.
 fn by_the_log(id: &str, record: &Record, now: Timestamp) -> Result<String, String> {
     let unreadable = |error: Unreadable| format!("cannot be planned: {error}");
     let slot = match Standing::of(record).map_err(unreadable)? {
@@ -133,15 +136,15 @@ fn by_the_log(id: &str, record: &Record, now: Timestamp) -> Result<String, Strin
     mission.waits(now).map_or(Ok(format!("due since {slot}")), |waiting| Err(waiting.to_string()))
 }
 
-/// What keeps a mission that is due by the log from the next tick. The schedule may be behind the log with its
-/// slot: the next tick's refresh brings it up, so that is no reason to wait.
+/// What the schedule adds: the reason why the next tick plans a mission that is due by the log (`Ok`) or does not
+/// (`Err`). A slot in the schedule that is older than the log's is no reason to wait: the next tick's refresh mends it.
 fn by_the_schedule(
     due: String,
     schedule: Option<&Scheduled>,
     hold: Option<Hold>,
-    held: &GlobalHolds,
+    holds: &GlobalHolds,
 ) -> Result<String, String> {
-    if let Some(since) = held.paused {
+    if let Some(since) = holds.paused {
         return Err(format!("{due}, but the runner is paused since {}", since.0));
     }
     let Some(row) = schedule else { return Ok(format!("{due}; the next tick will see it")) };
@@ -154,11 +157,12 @@ fn by_the_schedule(
         Some(Hold::Until(until)) => {
             Err(format!("{due}, tried {} time(s), next not before {until}: {waits}", row.attempts))
         }
-        Some(Hold::Leased(_) | Hold::SlotAhead(_) | Hold::NoSlot) | None => match (&held.breaker, &row.waits)
-        {
-            (Some(why), _) => Err(format!("{due}, but mana-llm is not called: {why}")),
-            (None, Some(last)) => Ok(format!("{due}; the last attempt: {last}")),
-            (None, None) => Ok(due),
-        },
+        Some(Hold::Leased(_) | Hold::SlotAhead(_) | Hold::NoSlot) | None => {
+            match (&holds.breaker, &row.waits) {
+                (Some(why), _) => Err(format!("{due}, but mana-llm is not called: {why}")),
+                (None, Some(last)) => Ok(format!("{due}; the last attempt: {last}")),
+                (None, None) => Ok(due),
+            }
+        }
     }
 }

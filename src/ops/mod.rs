@@ -1,4 +1,4 @@
-//! What operators ask: is everything there, and why is a mission (not) due?
+//! What operators ask: [`check`] whether everything is there, [`explain`] why a mission is due or not.
 
 pub mod check;
 pub mod explain;

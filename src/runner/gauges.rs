@@ -1,4 +1,4 @@
-//! What a tick leaves behind for `/metrics`, and what is looked up when somebody asks.
+//! The metrics of the runner: what a tick adds to them, and what is looked up when `/metrics` is asked for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +11,15 @@ use crate::store::schedule::queries::counts;
 use crate::store::schedule::refresh::Refreshed;
 
 impl Runner {
-    /// What is counted in this process.
+    /// The metrics of this process.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.worker.metrics
     }
 
-    /// All series as Prometheus text. Asks no database.
+    /// All series as Prometheus text. Asks no database: only the breaker and the pool are looked up now.
+    ///
+    /// # Errors
+    /// A series cannot be written as text, which would be a fault of the code.
     pub fn exposition(&self) -> prometheus::Result<String> {
         self.metrics().breaker(self.worker.llm.state().into());
         self.metrics().pool(self.worker.store.pool_use());
@@ -41,9 +44,9 @@ impl Runner {
         self.metrics().attempts_total.with_label_values(&[RunOutcome::Lost.as_str()]).inc_by(lost as u64);
     }
 
-    /// The end of a tick, where it was not broken off: else the gauges stay as they were, and another wait
-    /// for the same database is saved.
-    pub(super) async fn sample(&self) {
+    /// Counts due and quarantined missions at the end of a tick. Not called after a tick that was broken off, which
+    /// would only wait for the same database once more: then the gauges keep their values.
+    pub(super) async fn sample_schedule(&self) {
         match counts(&self.worker.store).await {
             Ok(counts) => self.metrics().schedule(&counts),
             Err(error) => tracing::debug!(%error, "schedule not counted"),

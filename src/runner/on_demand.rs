@@ -1,4 +1,4 @@
-//! One mission at once, because an operator asked for it.
+//! A run on demand: one mission at once, because an operator asked for it.
 
 use std::time::Instant;
 
@@ -7,24 +7,24 @@ use crate::llm::breaker::Permit;
 use crate::runner::stats::TickStats;
 use crate::store::runs::{self, Run, RunFilter};
 use crate::store::schedule::claim::{ClaimScope, claim};
-use crate::store::{Store, StoreError, preflight};
+use crate::store::{StoreError, preflight};
 
-/// Why a mission is not tried now.
+/// Why a mission is not run now.
 #[derive(Debug, thiserror::Error)]
 pub enum NotRun {
-    /// The database did not do as asked.
+    /// The database did not answer as asked.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// mana-llm is not to be called.
+    /// The circuit breaker denies calls of mana-llm.
     #[error("{0}")]
     CircuitOpen(String),
-    /// So many are at work in this process.
+    /// As many runs on demand are in flight in this process as may be.
     #[error("this process has no place free, try again")]
     Busy,
-    /// It ends.
+    /// The process has been asked to stop.
     #[error("this process is stopping, ask another")]
     Stopping,
-    /// Somebody is at it, or at too many others of its user, or it is set aside, or the runner is paused.
+    /// The claim found it in flight or parked, or too many other missions of its user in flight, or the runner paused.
     #[error(
         "it cannot be claimed now: in flight, set aside, too many of its user at work, or the runner is paused"
     )]
@@ -32,14 +32,13 @@ pub enum NotRun {
 }
 
 impl Runner {
-    /// The database, for who only looks.
-    pub fn store(&self) -> &Store {
-        &self.worker.store
-    }
-
-    /// Tries the mission at once, due or not, under all guards, and tells how that went.
+    /// Runs the mission at once, whether it is due or not, under the same guards as in a tick. Returns its run from
+    /// the ledger.
+    ///
+    /// # Errors
+    /// It was not run, and why. An attempt that failed is no error here: the run tells how it ended.
     pub async fn run_now(&self, user_id: &str, mission_id: &str) -> Result<Run, NotRun> {
-        let _place = self.places.try_acquire().map_err(|_| NotRun::Busy)?;
+        let _permit = self.manual_run_permits.try_acquire().map_err(|_| NotRun::Busy)?;
         if self.stop.is_cancelled() {
             return Err(NotRun::Stopping);
         }
@@ -48,8 +47,8 @@ impl Runner {
             return Err(NotRun::CircuitOpen(format!("{why}; the next call in {} s", wait.as_secs())));
         }
         self.prepare().await?;
-        let opening = preflight(self.store()).await?;
-        self.refresh_schedule(&mut TickStats::at(opening.now)).await?;
+        let preflight = preflight(self.store()).await?;
+        self.refresh_schedule(&mut TickStats::at(preflight.now)).await?;
         let (worker, scope) = (&self.worker, ClaimScope::One { user_id, mission_id });
         let claimed = claim(&worker.store, self.claim_terms(), scope).await?.pop().ok_or(NotRun::Refused)?;
         self.count_claim(std::slice::from_ref(&claimed));

@@ -1,4 +1,4 @@
-//! What a tick did, as it is answered and printed.
+//! What a tick did: the answer of `POST /internal/tick` and the output of `mana-ai tick`.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,43 +8,43 @@ use crate::attempt::Report;
 use crate::domain::run::RunOutcome;
 use crate::domain::time::iso;
 
-/// In `errors` where a tick found another one running.
+/// The entry of `errors` where no tick ran because another one was running.
 pub const OVERLAP_SKIPPED: &str = "overlap-skipped";
 
 /// What a tick did. The JSON of `POST /internal/tick`.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TickStats {
-    /// The database's clock at the scan, ISO 8601; ours where no database was asked.
+    /// The database's clock at the start of the tick, ISO 8601; this machine's where no database was asked.
     pub scanned_at: String,
-    /// Missions that this tick took on.
+    /// Missions that this tick claimed.
     pub due_mission_count: usize,
     /// Plans that passed validation.
     pub plans_produced: usize,
-    /// Plans that are in the log.
+    /// Plans that were written to the log.
     pub plans_written_back: usize,
-    /// Answers that were no usable plan.
+    /// Attempts without a usable plan though the model answered.
     pub parse_failures: usize,
-    /// Missions whose lease went before their plan was written: refused, nothing is written. In the log only.
+    /// Attempts whose lease was lost before the plan was written, so that nothing was written. Logged, not answered.
     #[serde(skip)]
     pub leases_lost: usize,
-    /// Missions that the database kept from their end.
+    /// Attempts that could not end because of the database. They are reported as one error.
     #[serde(skip)]
-    put_off: usize,
-    /// What it said to the first of them.
+    deferred: usize,
+    /// What the database said to the first of them.
     #[serde(skip)]
-    database: Option<String>,
-    /// One line each; a mission's starts with `mission <id>: `.
+    database_error: Option<String>,
+    /// One line per error. The line of a mission starts with `mission <id>: `.
     pub errors: Vec<String>,
 }
 
 impl TickStats {
-    /// Of a tick that has done nothing yet.
+    /// The stats of a tick that has done nothing yet.
     pub(crate) fn at(scanned_at: Timestamp) -> Self {
         Self { scanned_at: iso(scanned_at), ..Self::default() }
     }
 
-    /// Adds missions, with the reason, that turned out unreadable.
+    /// Adds the missions that the refresh could not read, each with the reason.
     pub(crate) fn count_unreadable(&mut self, missions: Vec<(String, String)>) {
         for (mission_id, reason) in missions {
             tracing::warn!(mission_id, reason, "mission cannot be read");
@@ -60,14 +60,14 @@ impl TickStats {
         self.leases_lost += usize::from(report.outcome == RunOutcome::LeaseLost);
         let reason = report.reason.as_deref().unwrap_or_default();
         if report.outcome == RunOutcome::Database {
-            self.put_off += 1;
-            self.database.get_or_insert_with(|| reason.to_owned());
+            self.deferred += 1;
+            self.database_error.get_or_insert_with(|| reason.to_owned());
         } else if report.is_error() {
             self.errors.push(format!("mission {mission_id}: {reason}"));
         }
     }
 
-    /// For other eyes than the caller's: without the texts of the errors.
+    /// The numbers alone, for the status page: texts of errors are for the caller of the tick only.
     pub(crate) fn counts(&self) -> serde_json::Value {
         serde_json::json!({
             "scannedAt": self.scanned_at,
@@ -79,10 +79,10 @@ impl TickStats {
         })
     }
 
-    /// One line for all that the same database kept from their end.
-    pub(crate) fn sum_up(&mut self) {
-        if let Some(reason) = self.database.take() {
-            self.errors.push(format!("{} mission(s) put off: {reason}", self.put_off));
+    /// Adds one error for all attempts that could not end because of the database.
+    pub(crate) fn sum_up_deferred(&mut self) {
+        if let Some(reason) = self.database_error.take() {
+            self.errors.push(format!("{} mission(s) put off: {reason}", self.deferred));
         }
     }
 }

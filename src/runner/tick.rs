@@ -1,71 +1,46 @@
-//! One pass over what is due: refresh the schedule, then claim and plan until nothing is left.
+//! One tick: set-up, preflight, refresh of the schedule, then claim and plan until nothing is left.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::task::JoinSet;
+use tokio::task::JoinError;
 use tracing::Instrument as _;
 
 use super::Runner;
-use crate::attempt::{Report, Worker};
+use super::claims::{Claimed, InFlight, StopReason};
+use crate::attempt::Report;
 use crate::domain::run::RunOutcome;
 use crate::domain::time::iso;
-use crate::llm::breaker::Permit;
 use crate::runner::stats::TickStats;
-use crate::store::replicas::heartbeat;
+use crate::store::replicas;
 use crate::store::runs::prune;
-use crate::store::schedule::claim::{ClaimScope, ClaimTerms, claim};
 use crate::store::schedule::claimed::ClaimedMission;
 use crate::store::schedule::refresh::refresh;
 use crate::store::{DbTime, Preflight, StoreError, preflight};
 use crate::telemetry::ms;
 
-/// Who waits for a step of a tick waits at most so long, beyond what the step itself allows.
-const GRACE: Duration = Duration::from_mins(5);
-/// The longest of them: setting the database up, folding the whole log.
-const LONG_STEP: Duration = Duration::from_mins(45);
-
-/// The end of an attempt's task.
-type Attempts = JoinSet<(ClaimedMission, Report)>;
-
-/// What a pass has at work, and why it takes on nothing more.
-#[derive(Default)]
-struct InFlight {
-    attempts: Attempts,
-    poison_candidate: bool,
-    ended: Option<StopReason>,
-}
-
-/// Why no more is claimed, though something may be due.
-enum StopReason {
-    /// The database does not do as asked.
-    Broken(StoreError),
-    /// mana-llm is not to be called, and why.
-    CircuitOpen(String),
-    /// What has ended tells the reason.
-    Enough,
-}
+/// Slack that the watchdog allows an attempt, beyond the attempt's own timeouts.
+const ATTEMPT_SLACK: Duration = Duration::from_mins(5);
+/// How long the watchdog lets the steps before the first claim take: setting the database up and folding the whole log
+/// are the longest of a tick.
+const BEFORE_CLAIMS_ALLOWANCE: Duration = Duration::from_mins(45);
 
 impl Runner {
+    /// One whole tick, with its log line, its metrics and the report of this replica. Claims for `claim_for` at most.
     #[tracing::instrument(name = "tick", skip_all)]
-    pub(super) async fn pass(&self, claim_for: Option<Duration>) -> TickStats {
+    pub(super) async fn run_tick(&self, claim_for: Option<Duration>) -> TickStats {
         let began = Instant::now();
         #[expect(clippy::disallowed_methods, reason = "stands in until the database has told its time")]
         let mut stats = TickStats::at(Timestamp::now());
-        if let Err(error) = self.work(claim_for, &mut stats).await {
-            tracing::error!(%error, "tick broken off");
-            stats.errors.push(error.to_string());
-            self.metrics().ticks_broken_off_total.inc();
-            // A database that is away would only be waited for once more.
-            if !matches!(error, StoreError::Database(_) | StoreError::NoAnswer(_) | StoreError::ReadOnly) {
-                self.heartbeat_row(&stats).await;
+        match self.run_steps(claim_for, &mut stats).await {
+            Ok(()) => {
+                self.sample_schedule().await;
+                self.report_replica(&stats).await;
             }
-        } else {
-            self.sample().await;
-            self.heartbeat_row(&stats).await;
+            Err(error) => self.break_off(&error, &mut stats).await,
         }
-        stats.sum_up();
+        stats.sum_up_deferred();
         self.metrics().ticks_total.inc();
         self.metrics().tick_duration_seconds.observe(began.elapsed().as_secs_f64());
         tracing::info!(
@@ -81,47 +56,59 @@ impl Runner {
         stats
     }
 
-    /// For the status page. A database that does not take it has been complained about.
-    async fn heartbeat_row(&self, stats: &TickStats) {
-        let breaker = self.worker.llm.why().map(|why| why.to_string());
-        let signed = heartbeat(&self.worker.store, self.worker.replica, breaker, &stats.counts()).await;
-        if let Err(error) = signed {
-            tracing::debug!(%error, "not signed in");
+    async fn break_off(&self, error: &StoreError, stats: &mut TickStats) {
+        tracing::error!(%error, "tick broken off");
+        stats.errors.push(error.to_string());
+        self.metrics().ticks_broken_off_total.inc();
+        // Where the database does not answer or takes no writes, the report would only wait for it once more.
+        if !matches!(error, StoreError::Database(_) | StoreError::NoAnswer(_) | StoreError::ReadOnly) {
+            self.report_replica(stats).await;
         }
     }
 
-    async fn work(&self, claim_for: Option<Duration>, stats: &mut TickStats) -> Result<(), StoreError> {
-        self.heartbeat.expect_within(LONG_STEP);
-        // Until missions are in flight a stop need not wait for anything.
-        let opened = tokio::select! {
+    /// Stores this replica's last tick for the status page. A failure is logged at debug level only, because the
+    /// database that refuses it has been reported by the steps before.
+    async fn report_replica(&self, stats: &TickStats) {
+        let breaker = self.worker.llm.why().map(|why| why.to_string());
+        let stored =
+            replicas::heartbeat(&self.worker.store, self.worker.replica, breaker, &stats.counts()).await;
+        if let Err(error) = stored {
+            tracing::debug!(%error, "replica not reported");
+        }
+    }
+
+    async fn run_steps(&self, claim_for: Option<Duration>, stats: &mut TickStats) -> Result<(), StoreError> {
+        self.heartbeat.expect_within(BEFORE_CLAIMS_ALLOWANCE);
+        // Before the first claim a stop need not wait for anything, so these steps are cut off.
+        let preflight = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Ok(()),
-            opened = self.open(stats) => opened?,
+            preflight = self.before_claims(stats) => preflight?,
         };
-        self.metrics().paused.set(i64::from(opened.paused_since.is_some()));
-        if let Some(DbTime(since)) = opened.paused_since {
+        self.metrics().paused.set(i64::from(preflight.paused_since.is_some()));
+        if let Some(DbTime(since)) = preflight.paused_since {
             stats.errors.push(format!("paused since {}: POST /internal/resume ends it", iso(since)));
             return Ok(());
         }
         self.worker.llm.retry_configuration();
-        self.plan_all(opened.now, claim_for, stats).await?;
+        self.plan_all(preflight.now, claim_for, stats).await?;
         if stats.due_mission_count == 0 && !self.stop.is_cancelled() {
             self.worker.llm.probe_configuration().await;
         }
         Ok(())
     }
 
-    async fn open(&self, stats: &mut TickStats) -> Result<Preflight, StoreError> {
+    async fn before_claims(&self, stats: &mut TickStats) -> Result<Preflight, StoreError> {
         self.prepare().await?;
         // Before anything else: where nothing can be stored, no model is asked.
-        let opening = preflight(&self.worker.store).await?;
-        stats.scanned_at = iso(opening.now);
+        let preflight = preflight(&self.worker.store).await?;
+        stats.scanned_at = iso(preflight.now);
         self.refresh_schedule(stats).await?;
-        Ok(opening)
+        Ok(preflight)
     }
 
-    /// Refreshes the schedule. What is scheduled already can be planned even if that fails, since each
-    /// claim is folded afresh; not so where the database itself is gone.
+    /// Refreshes the schedule from the log. Where that fails, the tick goes on with the schedule as it is, because an
+    /// attempt folds its mission afresh anyway; but where the database itself is gone, the tick ends.
     pub(super) async fn refresh_schedule(&self, stats: &mut TickStats) -> Result<(), StoreError> {
         let whole = !self.reconciled.load(Ordering::Relaxed);
         let began = Instant::now();
@@ -146,13 +133,13 @@ impl Runner {
             tracing::info!(mended = refreshed.changed, "schedule compared with the whole log");
         }
         if refreshed.whole || self.prunable.load(Ordering::Relaxed) {
-            self.prune().await;
+            self.prune_runs().await;
         }
         Ok(())
     }
 
-    /// What is old may wait: that it cannot be removed stops no mission.
-    async fn prune(&self) {
+    /// Removes old runs from the ledger. A failure is only logged: old runs stop no mission.
+    async fn prune_runs(&self) {
         match prune(&self.worker.store, self.settings.run_retention).await {
             Ok(pruned) => {
                 self.prunable.store(pruned.more, Ordering::Relaxed);
@@ -162,80 +149,46 @@ impl Runner {
         }
     }
 
-    /// Keeps `concurrency` missions at work until none is left that was due at `due_at`, or the time to
-    /// claim is over, or there is no use in more.
+    /// Keeps up to `concurrency` attempts in flight until nothing is left that was due at `due_at`, the time to claim
+    /// is over, the process stops, or further attempts would fail too. Then waits for those in flight.
     async fn plan_all(
         &self,
         due_at: Timestamp,
         claim_for: Option<Duration>,
         stats: &mut TickStats,
     ) -> Result<(), StoreError> {
-        let mut flight = InFlight::default();
+        let mut in_flight = InFlight::default();
         let began = Instant::now();
         loop {
             self.heartbeat.expect_within(self.longest_attempt());
             let in_time = claim_for.is_none_or(|claim_for| began.elapsed() < claim_for);
-            if in_time && flight.ended.is_none() && !self.stop.is_cancelled() {
-                let claimed = self.claim(due_at, &mut flight).await;
-                // More may be due of users who were not among the oldest.
-                if !claimed.is_empty() {
-                    stats.due_mission_count += claimed.len();
-                    claimed.into_iter().for_each(|claimed| self.spawn(claimed, &mut flight));
-                    continue;
-                }
+            if in_time
+                && in_flight.stop_reason.is_none()
+                && !self.stop.is_cancelled()
+                && let Claimed::Missions(claimed) = self.claim_next(due_at, &mut in_flight).await
+            {
+                stats.due_mission_count += claimed.len();
+                claimed.into_iter().for_each(|claimed| self.spawn_attempt(claimed, &mut in_flight));
+                continue;
             }
-            // What is in flight is worth finishing in any case.
-            let Some(attempt) = flight.attempts.join_next().await else { break };
-            self.reap(attempt, &mut flight, stats);
-            while let Some(attempt) = flight.attempts.try_join_next() {
-                self.reap(attempt, &mut flight, stats);
+            if !self.reap_next(&mut in_flight, stats).await {
+                break;
             }
             if claim_for.is_none() {
-                // A tick that was asked for works off a backlog for hours, if need be: that is progress.
-                self.heartbeat.finished();
+                // A tick on request works off the whole backlog, which may take hours: each attempt is progress.
+                self.heartbeat.tick_finished();
             }
         }
-        match flight.ended {
-            Some(StopReason::Broken(error)) => return Err(error),
+        match in_flight.stop_reason {
+            Some(StopReason::Database(error)) => return Err(error),
             Some(StopReason::CircuitOpen(why)) => stats.errors.push(why),
-            Some(StopReason::Enough) | None => {}
+            Some(StopReason::AttemptsFail) | None => {}
         }
         Ok(())
     }
 
-    /// What may begin now: as many as there are places, but one at a time while it is not known whether
-    /// mana-llm is well.
-    async fn claim(&self, due_at: Timestamp, flight: &mut InFlight) -> Vec<ClaimedMission> {
-        let missions = match self.worker.llm.permit() {
-            Permit::Any => self.settings.concurrency - flight.attempts.len(),
-            Permit::Probe => usize::from(flight.attempts.is_empty()),
-            Permit::Denied { why, wait } => {
-                let why = format!("{why}; the next call in {} s", wait.as_secs());
-                flight.ended = Some(StopReason::CircuitOpen(why));
-                0
-            }
-        };
-        if missions == 0 {
-            return Vec::new();
-        }
-        let scope = ClaimScope::Due { at: due_at, missions, poison_candidate: !flight.poison_candidate };
-        let claimed = claim(&self.worker.store, self.claim_terms(), scope).await;
-        let claimed = claimed.unwrap_or_else(|error| {
-            flight.ended = Some(StopReason::Broken(error));
-            Vec::new()
-        });
-        self.count_claim(&claimed);
-        claimed
-    }
-
-    /// What holds for each claim of this process.
-    pub(super) fn claim_terms(&self) -> ClaimTerms {
-        let Worker { replica, lease, .. } = self.worker;
-        ClaimTerms { replica, per_user: self.settings.per_user, lease }
-    }
-
-    fn spawn(&self, claimed: ClaimedMission, flight: &mut InFlight) {
-        flight.poison_candidate |= claimed.is_poison_candidate();
+    fn spawn_attempt(&self, claimed: ClaimedMission, in_flight: &mut InFlight) {
+        in_flight.has_poison_candidate |= claimed.is_poison_candidate();
         let worker = self.worker.clone();
         let attempt = async move {
             let began = Instant::now();
@@ -243,35 +196,42 @@ impl Runner {
             report.log(&claimed, began.elapsed());
             (claimed, report)
         };
-        flight.attempts.spawn(attempt.in_current_span());
+        in_flight.attempts.spawn(attempt.in_current_span());
+    }
+
+    /// Waits for an attempt to end, and counts it and all others that have ended too. `false` where none is in flight.
+    async fn reap_next(&self, in_flight: &mut InFlight, stats: &mut TickStats) -> bool {
+        let Some(attempt) = in_flight.attempts.join_next().await else { return false };
+        self.reap(attempt, in_flight, stats);
+        while let Some(attempt) = in_flight.attempts.try_join_next() {
+            self.reap(attempt, in_flight, stats);
+        }
+        true
     }
 
     fn reap(
         &self,
-        attempt: Result<(ClaimedMission, Report), tokio::task::JoinError>,
-        flight: &mut InFlight,
+        attempt: Result<(ClaimedMission, Report), JoinError>,
+        in_flight: &mut InFlight,
         stats: &mut TickStats,
     ) {
-        let (claimed, report) = match attempt {
-            Ok(ended) => ended,
-            // Its lease expires, and the attempt counts as lost. The log has the place; the message may repeat
-            // what was at hand.
-            Err(_) => {
-                self.metrics().mission_errors_total.inc();
-                return stats.errors.push("an attempt panicked, see the log".into());
-            }
+        let Ok((claimed, report)) = attempt else {
+            // The attempt panicked. Its lease expires, and it counts as lost. The log has the place; the panic's
+            // message is not repeated, because it may hold a user's text.
+            self.metrics().mission_errors_total.inc();
+            return stats.errors.push("an attempt panicked, see the log".into());
         };
-        flight.poison_candidate &= !claimed.is_poison_candidate();
-        // The next call would be refused as well, the next plan not stored either.
+        in_flight.has_poison_candidate &= !claimed.is_poison_candidate();
+        // mana-llm would refuse the next call as well, or the database the next plan.
         if matches!(report.outcome, RunOutcome::Misconfigured | RunOutcome::Database) {
-            flight.ended.get_or_insert(StopReason::Enough);
+            in_flight.stop_reason.get_or_insert(StopReason::AttemptsFail);
         }
         stats.count(&claimed.mission_id, &report);
     }
 
-    /// Two calls; and as long as a lease may last for the plan, for telling its user that there is none, and for
-    /// giving the lease back.
+    /// The longest time between two ends of attempts: two calls, and a lease each for writing the plan, for telling
+    /// the user that there is none, and for giving the lease back.
     fn longest_attempt(&self) -> Duration {
-        2 * self.settings.llm_timeout + 3 * self.worker.lease + GRACE
+        2 * self.settings.llm_timeout + 3 * self.worker.lease + ATTEMPT_SLACK
     }
 }

@@ -1,5 +1,5 @@
-//! W3C trace context, <https://www.w3.org/TR/trace-context/>: a caller's trace goes on with us, and ours
-//! with mana-llm.
+//! W3C trace context, <https://www.w3.org/TR/trace-context/>: our spans join a caller's trace, and mana-llm's join
+//! ours.
 
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry_http::{HeaderExtractor, HeaderInjector};
@@ -8,7 +8,7 @@ use reqwest::header::HeaderMap;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// `traceparent` and `tracestate` of the current span; none where there is no trace.
+/// The headers `traceparent` and `tracestate` of the current span; empty where it belongs to no trace.
 pub fn headers() -> HeaderMap {
     let mut headers = HeaderMap::new();
     TraceContextPropagator::new()
@@ -16,8 +16,8 @@ pub fn headers() -> HeaderMap {
     headers
 }
 
-/// Makes a span that has not begun a child of the caller's, where the caller names one.
+/// Makes `span` a child of the caller's span, where `headers` name one. Has no effect once `span` was entered.
 pub fn adopt(span: &Span, headers: &HeaderMap) {
-    // Fails where nobody listens to the span; then there is nothing to connect.
+    // Fails where no layer records the span. Then there is nothing to connect.
     let _ = span.set_parent(TraceContextPropagator::new().extract(&HeaderExtractor(headers)));
 }

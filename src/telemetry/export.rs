@@ -1,4 +1,4 @@
-//! Spans on their way to a collector: batched on a thread of their own, sent by our HTTP client.
+//! Spans on their way to a collector: batched on a thread of the SDK, sent by our HTTP client on our runtime.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,10 +19,10 @@ use crate::config::telemetry::CollectorSettings;
 /// Why spans cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// Its HTTP client.
+    /// The HTTP client cannot be built.
     #[error("no HTTP client for spans: {0}")]
     Client(#[from] reqwest::Error),
-    /// Its settings. Not shown: the endpoint may hold a password.
+    /// The exporter cannot use its settings. They are not shown: the endpoint may hold a password.
     #[error("OTEL_EXPORTER_OTLP_ENDPOINT is set, but spans cannot be sent there")]
     Exporter,
 }
@@ -33,16 +33,14 @@ impl From<ExporterBuildError> for ExportError {
     }
 }
 
-/// Begins to send. Its queue is bounded: where a collector is slow or away spans are lost, not time.
+/// Begins to send spans. The SDK's queue is bounded: where a collector is slow or away, spans are dropped and no
+/// work waits. The SDK reads the sampler and the headers from the environment.
 pub(super) fn provider(settings: &CollectorSettings) -> Result<SdkTracerProvider, ExportError> {
-    let headers =
-        settings.headers.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
     let exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(Collector::new(settings)?)
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(settings.url.expose_secret())
-        .with_headers(headers.collect())
         .with_timeout(settings.timeout)
         .build()?;
     let resource = settings.resource.iter().map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
@@ -50,19 +48,18 @@ pub(super) fn provider(settings: &CollectorSettings) -> Result<SdkTracerProvider
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .with_attributes(resource)
         .build();
-    Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
-        .with_resource(resource)
-        .with_sampler(settings.sampler.clone())
-        .build())
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
 
-/// The other end.
+/// The HTTP client that the exporter calls. The client of `opentelemetry-http` does not send the user and password of
+/// the endpoint's URL (`nothing_secret_is_told` asks for them), and it cannot run on the SDK's thread, which has no
+/// Tokio runtime.
 #[derive(Debug)]
 struct Collector {
     http: reqwest::Client,
-    /// Where calls run: the thread that asks for them has none of its own.
+    /// Requests run here, because the thread that makes them has no runtime.
     runtime: Handle,
+    /// Did the last request fail?
     away: AtomicBool,
 }
 
@@ -70,14 +67,14 @@ impl Collector {
     fn new(settings: &CollectorSettings) -> reqwest::Result<Self> {
         let http = crate::http_client::builder()
             .timeout(settings.timeout)
-            // A redirect would carry the headers to whoever the answer names.
+            // A redirect would carry the headers, which may hold a key, to any host that the answer names.
             .redirect(redirect::Policy::none())
             .build()?;
         Ok(Self { http, runtime: Handle::current(), away: AtomicBool::new(false) })
     }
 
-    /// Says once that it takes no spans, and once that it does again: not per batch.
-    fn notice(&self, fault: Option<String>) {
+    /// Logs once that the collector takes no spans, and once that it takes them again: not for each batch.
+    fn log_change(&self, fault: Option<String>) {
         match fault {
             Some(reason) => {
                 if !self.away.swap(true, Ordering::Relaxed) {
@@ -97,24 +94,24 @@ impl Collector {
 impl HttpClient for Collector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let sent = self.runtime.spawn(send(self.http.clone(), request)).await?;
-        self.notice(match &sent {
+        self.log_change(match &sent {
             Ok(response) if response.status().is_success() => None,
             Ok(response) => Some(format!("it answers {}", response.status())),
             Err(error) => Some(crate::http_client::cause(error)),
         });
-        // Its text would name the URL.
+        // The error's text would show the URL, which may hold a password.
         sent.map_err(|error| error.without_url().into())
     }
 }
 
-/// The answer's body is not needed, but for the connection's next use.
+/// Reads the answer's body only so that the connection can be used again, and drops it.
 async fn send(http: reqwest::Client, request: Request<Bytes>) -> reqwest::Result<Response<Bytes>> {
-    const LARGEST: usize = 64 * 1024;
+    const MAX_BODY_BYTES: usize = 64 * 1024;
     let (parts, body) = request.into_parts();
     let request = http.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body);
     let mut response = request.send().await?;
     let mut read = 0;
-    while let Some(chunk) = response.chunk().await?.filter(|_| read < LARGEST) {
+    while let Some(chunk) = response.chunk().await?.filter(|_| read < MAX_BODY_BYTES) {
         read += chunk.len();
     }
     let mut answer = Response::new(Bytes::new());

@@ -61,19 +61,19 @@ fn watched(heartbeat: &Arc<Heartbeat>) -> Arc<AtomicBool> {
 #[tokio::test]
 async fn the_watchdog_bites_who_is_silent_and_nobody_else() {
     let idle = Duration::from_secs(1);
-    let pulses = [(); 5].map(|()| Arc::new(Heartbeat::default()));
-    let dead = pulses.each_ref().map(watched);
-    let [silent, busy, patient, without_loop, ended] = pulses;
+    let heartbeats = [(); 5].map(|()| Arc::new(Heartbeat::default()));
+    let dead = heartbeats.each_ref().map(watched);
+    let [silent, busy, patient, without_loop, ended] = heartbeats;
     for looping in [&silent, &busy, &patient, &ended] {
-        looping.begin(idle);
+        looping.loop_began(idle);
     }
     patient.expect_within(Duration::from_hours(1));
     without_loop.expect_within(Duration::ZERO);
-    without_loop.rest();
-    ended.end();
+    without_loop.expect_next_tick();
+    ended.loop_ended();
     soon(async {
         while !dead[0].load(Ordering::SeqCst) {
-            busy.rest();
+            busy.expect_next_tick();
             sleep(Duration::from_millis(100)).await;
         }
     })

@@ -10,6 +10,7 @@ mod docs;
 mod domain;
 #[path = "../faults/mod.rs"]
 mod faults;
+mod house;
 mod http;
 mod llm;
 mod metrics;

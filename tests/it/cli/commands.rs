@@ -166,6 +166,62 @@ async fn logs_hold_no_secret_and_no_text() {
     }
 }
 
+/// Nobody reads on, as in `mana-ai check | head -1`: no panic, and the exit code that the command has anyway. Any
+/// other trouble with the output is an error.
+#[tokio::test]
+async fn a_closed_pipe_is_no_error() {
+    let world = World::new().await;
+    for args in [
+        &["check"][..],
+        &["tick"],
+        &["migrate"],
+        &["inspect", "--user", "alice"],
+        &["inspect", "--quarantined"],
+        &["runs"],
+        &["openapi"],
+        &["completions", "bash"],
+        &["--help"],
+    ] {
+        let (nobody, printed) = std::io::pipe().unwrap();
+        drop(nobody);
+        let (code, told) = run_into(&world, args, printed).await;
+        assert!(code == Some(0) && !told.contains("panicked") && !told.contains("pipe"), "{args:?}: {told}");
+    }
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let (code, told) = run_into(&world, &["openapi"], full).await;
+    assert!(code == Some(1) && told.contains("No space left"), "{told}");
+}
+
+async fn run_into(
+    world: &World,
+    args: &[&str],
+    stdout: impl Into<std::process::Stdio>,
+) -> (Option<i32>, String) {
+    let mut command = command(world, args);
+    command.stdout(stdout).stderr(std::process::Stdio::piped());
+    let child = command.spawn().unwrap();
+    // Holds the other end of the pipe.
+    drop(command);
+    let output = soon(tokio::task::spawn_blocking(|| child.wait_with_output().unwrap())).await.unwrap();
+    (output.status.code(), text(&output.stderr))
+}
+
+/// Each help text says what it is about: none is a lone word.
+#[tokio::test]
+async fn help_reads_well() {
+    let world = World::new().await;
+    for args in [&["--help"][..], &["inspect", "--help"], &["runs", "--help"], &["completions", "--help"]] {
+        let help = text(&run(command(&world, args)).await.stdout);
+        let options = help.lines().filter_map(|line| {
+            let (option, text) = line.trim_start().split_once("  ")?;
+            (option.starts_with('-') || option.starts_with('<')).then(|| text.trim())
+        });
+        for text in options.filter(|text| !text.starts_with('[')) {
+            assert!(text.split(' ').count() > 1, "{args:?}: {text:?} in\n{help}");
+        }
+    }
+}
+
 /// `.env.example` lists exactly the variables that the code reads.
 #[test]
 fn the_example_lists_every_variable() {

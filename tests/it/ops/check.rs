@@ -25,6 +25,37 @@ async fn all_is_well() {
     assert_eq!(world.llm.requests().len(), 1, "one tiny call");
 }
 
+/// Existing compose files name the database `SYNC_DATABASE_URL`; where both are set, `DATABASE_URL` counts.
+#[tokio::test]
+async fn the_name_of_existing_compose_files_is_taken() {
+    let world = World::new().await;
+    let note = "DATABASE_URL is not set, SYNC_DATABASE_URL is used in its place";
+    let unreachable = "postgresql://nobody:hidden@127.0.0.1:1/none";
+    for (url, sync_url, code, expected) in [
+        (None, Some(world.db.url.as_str()), 0, note),
+        (Some(""), Some(world.db.url.as_str()), 0, note),
+        (Some(world.db.url.as_str()), Some(unreachable), 0, "every variable is taken\n"),
+        (Some(unreachable), Some(world.db.url.as_str()), 1, "check DATABASE_URL"),
+        (None, Some(unreachable), 1, "check SYNC_DATABASE_URL"),
+        (None, Some("mysql://hidden"), 2, "✗ configuration  SYNC_DATABASE_URL is set, but not taken"),
+        (None, None, 2, "DATABASE_URL, or in its place SYNC_DATABASE_URL, is not set"),
+    ] {
+        let mut check = command(&world, &["check"]);
+        check.env_remove("DATABASE_URL");
+        check.envs(url.map(|url| ("DATABASE_URL", url)));
+        check.envs(sync_url.map(|url| ("SYNC_DATABASE_URL", url)));
+        let output = run(check).await;
+        let told = text(&output.stdout) + &text(&output.stderr);
+        assert!(output.status.code() == Some(code) && told.contains(expected), "{expected}: {told}");
+        let stands_in = url.is_none_or(str::is_empty) && code != 2;
+        assert!(!told.contains("hidden") && told.contains(note) == stands_in, "{told}");
+    }
+    let mut tick = command(&world, &["tick"]);
+    tick.env_remove("DATABASE_URL").env("SYNC_DATABASE_URL", &world.db.url);
+    let output = run(tick).await;
+    assert!(output.status.success() && text(&output.stderr).contains(note), "{}", text(&output.stderr));
+}
+
 /// Each fault with the way to mend it, and what can be looked at in spite of it.
 #[tokio::test]
 async fn every_fault_is_named() {

@@ -51,7 +51,7 @@ async fn a_tick_is_a_trace() {
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
     let mut serve = serve(&world, &collector);
     serve.env("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=Geheim%2Ckopf");
-    serve.env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,service.name=lost");
+    serve.env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test%2Cblue,service.name=lost");
     serve.env("OTEL_SERVICE_NAME", "mana-ai-1");
     let serving = Serving::start(serve).await;
     assert_eq!(tick(&serving, &[("x-request-id", "ask-1")]).await.status(), 200);
@@ -60,7 +60,7 @@ async fn a_tick_is_a_trace() {
     let taken = collector.taken();
     assert_eq!(taken.headers["x-api-key"], "Geheim,kopf");
     assert_eq!(taken.resource["service.name"], "mana-ai-1");
-    assert_eq!(taken.resource["deployment.environment.name"], "test");
+    assert_eq!(taken.resource["deployment.environment.name"], "test,blue");
     assert_eq!(taken.resource["service.version"], env!("CARGO_PKG_VERSION"));
     the_tree_is_right(&taken);
     the_spans_tell_enough(&taken);
@@ -131,6 +131,22 @@ async fn a_failed_call_is_an_error_in_its_trace() {
     assert!(taken.one("tick").parent_span_id.is_empty(), "nobody asked for it");
 }
 
+/// The SDK reads its sampler from the environment; without any such variable we are called mana-ai.
+#[tokio::test]
+async fn a_sampler_keeps_its_share() {
+    let (world, collector) = (World::new().await, Collector::that(Mood::Takes).await);
+    for (sampler, share, ticks) in
+        [("always_off", "1", 0), ("traceidratio", "0", 0), ("traceidratio", "1", 1)]
+    {
+        let mut once = command(&world, &["tick"]);
+        once.env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url);
+        once.env("OTEL_TRACES_SAMPLER", sampler).env("OTEL_TRACES_SAMPLER_ARG", share);
+        assert_eq!(run(once).await.status.code(), Some(0));
+        assert_eq!(collector.taken().all("tick").len(), ticks, "{sampler} {share}");
+    }
+    assert_eq!(collector.taken().resource["service.name"], "mana-ai");
+}
+
 /// Without a collector there is no trace of ours; a caller's is handed on all the same.
 #[tokio::test]
 async fn a_trace_is_handed_on() {
@@ -197,20 +213,28 @@ async fn a_collector_that_is_away_is_told_without_its_password() {
     assert!(!log.contains("Geheim"), "{log}");
 }
 
-/// Printing to nobody panics, with a message that has something put in.
-#[tokio::test]
-async fn a_panic_is_told_by_its_place() {
-    let world = World::new().await;
-    let (nobody, printed) = std::io::pipe().unwrap();
-    drop(nobody);
-    let mut once = command(&world, &["tick"]);
-    once.stdout(printed).stderr(std::process::Stdio::piped());
-    let child = once.spawn().unwrap();
-    drop(once);
-    let output = soon(tokio::task::spawn_blocking(|| child.wait_with_output().unwrap())).await.unwrap();
+/// A formatted message may hold a user's text. The panic happens in a process of its own, because the hook is the
+/// process's: this test, run again with `PANIC_HERE` set.
+#[test]
+fn a_panic_is_logged_by_its_place() {
+    if std::env::var_os(PANIC_HERE).is_some() {
+        let config = Config::from_vars(|name| {
+            let set = [("DATABASE_URL", "postgresql://nobody@host/none"), ("MANA_SERVICE_KEY", KEY)];
+            set.iter().find(|(var, _)| *var == name).map(|(_, value)| (*value).to_owned())
+        });
+        mana_ai::telemetry::log(&config.unwrap().telemetry, mana_ai::telemetry::Output::Stderr);
+        let text = "Geheimtext".to_owned();
+        panic!("cannot slice {text}");
+    }
+    let mut this_test = Command::new(std::env::current_exe().unwrap());
+    this_test.args(["--exact", "--nocapture", "telemetry::traces::a_panic_is_logged_by_its_place"]);
+    let output = this_test.env(PANIC_HERE, "1").output().unwrap();
     let log = text(&output.stderr);
-    assert!(log.contains("panicked place=") && !log.contains("Broken pipe"), "{log}");
+    assert!(log.contains("panicked place=tests/it/telemetry/traces.rs:"), "{log}");
+    assert!(!log.contains("Geheimtext") && !log.contains("cannot slice"), "{log}");
 }
+
+const PANIC_HERE: &str = "MANA_AI_TEST_PANIC_HERE";
 
 #[tokio::test]
 async fn a_line_of_json_per_event() {

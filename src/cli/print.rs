@@ -1,0 +1,34 @@
+//! Printing the answer of a command.
+//!
+//! `println!` panics where nobody reads any more, as in `mana-ai check | head -1`. Here a closed pipe is no error: its
+//! reader has seen what it wanted. Any other failure, such as a full disk, is one.
+
+use std::io::{self, ErrorKind, Write as _};
+
+use serde::Serialize;
+
+use super::Failure;
+
+/// Prints to standard output, with a line's end.
+pub fn line(text: &str) -> io::Result<()> {
+    bytes(format!("{text}\n").as_bytes())
+}
+
+/// Prints indented JSON to standard output.
+pub fn json(value: &impl Serialize) -> Result<(), Failure> {
+    Ok(line(&serde_json::to_string_pretty(value)?)?)
+}
+
+/// Prints to standard output as it is.
+pub fn bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Prints a line to standard error. That nobody reads it changes nothing for the caller.
+pub fn error_line(text: &str) {
+    let _ = writeln!(io::stderr(), "mana-ai: {text}");
+}
