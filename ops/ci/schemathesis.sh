@@ -27,37 +27,7 @@ if [ ! -e "$tools/complete" ]; then
     touch "$tools/complete"
 fi
 
-bin=${MANA_AI_BIN:-}
-if [ -z "$bin" ]; then
-    cargo build --locked
-    bin=${CARGO_TARGET_DIR:-target}/debug/mana-ai
-fi
+. ops/ci/demo.sh
+start_demo "$log"
 
-export MANA_SERVICE_KEY=schemathesis
-"$bin" demo --keep >"$log" 2>&1 &
-demo=$!
-
-# It stops its database too. By its id, for others may run a demo on this machine.
-end() {
-    kill -INT "$demo" 2>/dev/null || return 0
-    for _ in $(seq 100); do
-        kill -0 "$demo" 2>/dev/null || return 0
-        sleep 0.2
-    done
-    kill -KILL "$demo" 2>/dev/null || true
-}
-trap end EXIT
-
-# The last line that it prints. A database that has to be downloaded takes a while.
-for _ in $(seq 300); do
-    if grep -q -- '-- inspect --user' "$log" || ! kill -0 "$demo" 2>/dev/null; then break; fi
-    sleep 1
-done
-url=$(sed -n 's|.*curl -s \(http://[0-9.:]*\)/health.*|\1|p' "$log")
-if [ -z "$url" ]; then
-    cat "$log" >&2
-    printf 'there is no service to ask\n' >&2
-    exit 1
-fi
-
-timeout 600 "$tools/bin/schemathesis" --config-file ops/ci/schemathesis.toml run "$url/internal/openapi.json" "$@"
+timeout 600 "$tools/bin/schemathesis" --config-file ops/ci/schemathesis.toml run "$demo_url/internal/openapi.json" "$@"
