@@ -1,26 +1,43 @@
 //! mana-ai plans a user's due AI missions on the server while no browser tab is open.
 //!
-//! # The data flow, and the files in its order
-//!
 //! ```text
-//! sync_changes rows → fold → missions → which are due? → prompt → mana-llm → plan → one new row
+//! rows of sync_changes → fold → missions → which are due? → prompt → mana-llm → plan → one new row
 //! ```
 //!
-//! 1. [`domain`] says what the log means, without any I/O: rows ([`domain::change`]) are folded into
-//!    records ([`domain::fold`]), those are missions ([`domain::mission`]) with iterations
-//!    ([`domain::iteration`]) and a [`domain::cadence`]. Whatever others wrote as JSON is read by [`domain::json`].
-//! 2. [`planner`] asks the model: the allow-list ([`planner::tools`]), the [`planner::prompt`], the client
-//!    ([`planner::llm`]), what it answered ([`planner::answer`]), and what of that is a [`planner::plan`].
-//! 3. [`store`] is the database: [`store::UserTx`] is the only door to a user's rows
-//!    ([`store::changes`]); the schedule of all users is kept by [`store::refresh`] and handed out under
-//!    leases by [`store::schedule`]; [`store::access`] sets it up.
-//! 4. [`attempt`] does one claimed mission with these, [`tick`] all that are due, with [`stats`].
-//! 5. [`http`], [`server`] and [`service`] make it a process, [`metrics`] counts what it does, [`config`] tells
-//!    it how, [`inspect`] explains a mission, [`check`] the whole.
+//! # The rooms, in the order of the data
 //!
-//! A layer imports itself and the layers above it in this list; [`client`], [`config`] and [`telemetry`] serve them all. The
-//! stages are types, `ClaimedMission → Messages → Plan →
-//! Iteration → NewChange`, and only the last can be inserted.
+//! | Room | What happens in it |
+//! |---|---|
+//! | [`domain`] | What the log means, without any I/O: rows (`change`) are folded (`fold`) into records, and those are missions (`mission`) with iterations (`iteration`) and a next slot (`cadence`). `json` reads what others wrote. |
+//! | [`planner`] | A mission becomes messages (`prompt`); a model's text becomes a plan (`plan`) of tools that are allowed (`tools.json`). No I/O either. |
+//! | [`store`] | The database. `tx` has `UserTx`, the only door to a user's rows; `log/` has the statements on `sync_changes`, `schedule/` those on the schedule: refresh, claim, what is due; `runs` is the ledger of attempts; `access` sets roles, view and policies up. |
+//! | [`llm`] | mana-llm: the HTTP client, what its answers and errors mean, the circuit breaker (`breaker`), and the service that puts one in front of the other. |
+//! | [`attempt`] | One claimed mission: recheck it, ask the model, write the plan back (`commit`). `error` gives each failure a disposition, `retry` decides what follows from it, and `failure` carries that out. |
+//! | [`runner`] | When attempts are made: a tick (`tick`, `claims`), the loop (`schedule_loop`), a run on demand (`on_demand`); the heartbeat, and readiness. |
+//! | [`ops`] | What operators ask: `check` the set-up, `explain` why a mission is due or not. |
+//! | [`http`] | The routes, and the server that bounds its connections. |
+//! | [`app`] | One process, from start to stop. The command line is in `main.rs` and `cli/`. |
+//!
+//! A room imports only rooms above it; `tests/it/house.rs` checks that. Four serve all others: [`config`] reads the
+//! environment, [`telemetry`] logs and traces, [`metrics`] counts, [`http_client`] builds HTTP clients.
+#![cfg_attr(feature = "demo", doc = "[`demo`] shows the whole pipeline on one machine.")]
+//!
+//! The stages are types, `ClaimedMission → Messages → Plan → Iteration → NewChange`, and only the last can be inserted.
+//! The core takes the time and new ids as arguments; only the outer rooms read a clock.
+//!
+//! # Where to find
+//!
+//! - **The id of an iteration** is derived from mission and slot in [`domain::iteration::iteration_id`]; `attempt/` calls
+//!   it when it writes the plan. One slot thus has one iteration, however often it is tried.
+//! - **A 429 of mana-llm** becomes an error with its `Retry-After` in `llm/client.rs`. The circuit breaker
+//!   (`llm/breaker.rs`) then denies all calls of this process until that time. `attempt/error.rs` and `attempt/retry.rs`
+//!   decide when the mission is tried again: the attempt is not charged.
+//! - **A mission is set aside** (parked) where only a new row can help: the refresh cannot read it
+//!   (`store/schedule/refresh.rs`), or `attempt/retry.rs` decides so, or its attempts were lost several times in a row
+//!   (`SUSPECT_AFTER` in `store/schedule/`). **It is released** by a new row of a device, which the next refresh sees, or
+//!   by an operator with `POST /internal/missions/{user}/{mission}/release`.
+//! - **A new tool** is added to `planner/tools.json`; `planner/tools.rs` reads it, and prompt and validation follow from it.
+//! - **A new variable** goes into `config/` and `.env.example`, **a new metric** into the list in `metrics/mod.rs`.
 
 pub mod app;
 pub mod attempt;

@@ -155,7 +155,7 @@ impl Worker {
         loop {
             tokio::time::sleep(self.lease / 3).await;
             let renewed = claim::renew(&self.store, &claimed, self.lease).await;
-            self.metrics.renewed(renewed.as_ref().ok().copied());
+            self.metrics.count_renewal(renewed.as_ref().ok().copied());
             match renewed {
                 Ok(true) => {}
                 Ok(false) => return,

@@ -76,7 +76,7 @@ impl LlmService {
         let completion = result.as_ref().ok();
         let model = completion.and_then(|completion| completion.resolved_model.as_deref());
         let tokens = completion.map(|completion| completion.tokens).unwrap_or_default();
-        self.metrics.called(model, took, tokens);
+        self.metrics.count_call(model, took, tokens);
     }
 
     /// Lets one call try whether a fault of the configuration has been mended. For the start of a tick, and for a run

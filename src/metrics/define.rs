@@ -1,15 +1,15 @@
-//! How a series is defined: its name, its help and its first values in one place.
+//! The macro and the functions that define a series: its name, its help text and its first label values in one place.
 
 use prometheus::core::{MetricVec, MetricVecBuilder};
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Result,
 };
 
-/// Makes the struct of all series. The name of a field, behind `mana_ai_`, is the name of its series, its doc
-/// comment the help text, and the value a function that makes it of both.
+/// Defines the struct `Metrics`. Each field is a series: `mana_ai_` and the field's name are its name, the doc comment is
+/// its help text, and the value is a function that creates it from both.
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $name:ident: $kind:ty = $make:expr;)+) => {
-        /// Every series but those of the process.
+        /// Every series of the service. Those of the operating system's process are in the registry alone.
         #[derive(Debug)]
         pub struct Metrics {
             registry: ::prometheus::Registry,
@@ -32,12 +32,12 @@ macro_rules! metrics {
 }
 pub(super) use metrics;
 
-/// With these upper bounds, in seconds.
+/// A histogram with these upper bounds, in seconds.
 pub(super) fn histogram(buckets: &[f64]) -> impl FnOnce(Opts) -> Result<Histogram> {
     move |opts| Histogram::with_opts(HistogramOpts::from(opts).buckets(buckets.to_vec()))
 }
 
-/// One per combination of labels, of which these are there from the start.
+/// A histogram per combination of labels. The combinations in `known` start at zero.
 pub(super) fn histograms<const N: usize>(
     labels: [&str; N],
     known: impl IntoIterator<Item = [&'static str; N]>,
@@ -45,28 +45,29 @@ pub(super) fn histograms<const N: usize>(
 ) -> impl FnOnce(Opts) -> Result<HistogramVec> {
     move |opts| {
         let opts = HistogramOpts::from(opts).buckets(buckets.to_vec());
-        Ok(begun(HistogramVec::new(opts, &labels)?, known))
+        Ok(start_at_zero(HistogramVec::new(opts, &labels)?, known))
     }
 }
 
-/// One per combination of labels, of which these are there from the start.
+/// A counter per combination of labels. The combinations in `known` start at zero.
 pub(super) fn counters<const N: usize>(
     labels: [&str; N],
     known: impl IntoIterator<Item = [&'static str; N]>,
 ) -> impl FnOnce(Opts) -> Result<IntCounterVec> {
-    move |opts| Ok(begun(IntCounterVec::new(opts, &labels)?, known))
+    move |opts| Ok(start_at_zero(IntCounterVec::new(opts, &labels)?, known))
 }
 
-/// One per value of the label, of which these are there from the start.
+/// A gauge per value of the label. The values in `known` start at zero.
 pub(super) fn gauges(
     label: &str,
     known: impl IntoIterator<Item = [&'static str; 1]>,
 ) -> impl FnOnce(Opts) -> Result<IntGaugeVec> {
-    move |opts| Ok(begun(IntGaugeVec::new(opts, &[label])?, known))
+    move |opts| Ok(start_at_zero(IntGaugeVec::new(opts, &[label])?, known))
 }
 
-/// A series that appeared with its first event would hide that event from `increase`.
-fn begun<B: MetricVecBuilder, const N: usize>(
+/// Makes the known series start at zero. A series that appeared with its first event would hide that event from
+/// `increase`, which needs a value before it.
+fn start_at_zero<B: MetricVecBuilder, const N: usize>(
     series: MetricVec<B>,
     known: impl IntoIterator<Item = [&'static str; N]>,
 ) -> MetricVec<B> {
@@ -76,18 +77,18 @@ fn begun<B: MetricVecBuilder, const N: usize>(
     series
 }
 
-/// The values of an enum as those of one label.
+/// The names of all variants of an enum, as values of one label.
 pub(super) fn each<T: strum::VariantArray + Copy + Into<&'static str>>()
 -> impl Iterator<Item = [&'static str; 1]> {
     T::VARIANTS.iter().map(|variant| [(*variant).into()])
 }
 
-/// One more as long as it lives.
+/// Keeps a gauge raised by one until it is dropped.
 #[derive(Debug)]
 pub struct GaugeGuard(IntGauge);
 
 impl GaugeGuard {
-    /// Counts from now on.
+    /// Raises the gauge.
     pub fn by(gauge: &IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())

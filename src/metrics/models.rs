@@ -1,21 +1,21 @@
-//! The names of models as a label: whatever mana-llm calls them, there are only so many.
+//! Names of models as values of a label. mana-llm chooses the names, so their number is bounded here.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-/// Where nothing answered, or did not say what it is.
+/// The label where no model answered, or where it did not say its name.
 pub(super) const NONE: &str = "none";
-/// All names beyond the first.
+/// The label of every name beyond the first [`DISTINCT`].
 const OTHER: &str = "other";
-/// So many names are told apart: each is a dozen series, in every replica.
+/// How many names get a label of their own. Each costs a dozen series in every replica.
 const DISTINCT: usize = 20;
 
-/// Those seen so far.
+/// The names that have a label of their own.
 #[derive(Debug, Default)]
 pub(super) struct Models(Mutex<HashSet<String>>);
 
 impl Models {
-    /// The label of a model.
+    /// The label for the name that mana-llm gave a model.
     pub(super) fn label<'name>(&self, model: Option<&'name str>) -> &'name str {
         let Some(model) = model else { return NONE };
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);

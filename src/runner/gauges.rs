@@ -21,8 +21,8 @@ impl Runner {
     /// # Errors
     /// A series cannot be written as text, which would be a fault of the code.
     pub fn exposition(&self) -> prometheus::Result<String> {
-        self.metrics().breaker(self.worker.llm.state().into());
-        self.metrics().pool(self.worker.store.pool_use());
+        self.metrics().set_breaker_state(self.worker.llm.state().into());
+        self.metrics().set_pool(self.worker.store.pool_use());
         self.metrics().text()
     }
 
@@ -48,7 +48,7 @@ impl Runner {
     /// would only wait for the same database once more: then the gauges keep their values.
     pub(super) async fn sample_schedule(&self) {
         match counts(&self.worker.store).await {
-            Ok(counts) => self.metrics().schedule(&counts),
+            Ok(counts) => self.metrics().set_schedule(&counts),
             Err(error) => tracing::debug!(%error, "schedule not counted"),
         }
     }
