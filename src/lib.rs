@@ -10,8 +10,8 @@
 //! |---|---|
 //! | [`domain`] | What the log means, without any I/O: rows (`change`) are folded (`fold`) into records, and those are missions (`mission`) with iterations (`iteration`) and a next slot (`cadence`). `json` reads what others wrote. |
 //! | [`planner`] | A mission becomes messages (`prompt`); a model's text becomes a plan (`plan`) of tools that are allowed (`tools.json`). No I/O either. |
-//! | [`store`] | The database. `tx` has `UserTx`, the only door to a user's rows; `log/` has the statements on `sync_changes`, `schedule/` those on the schedule: refresh, claim, what is due; `runs` is the ledger of attempts; `access` sets roles, view and policies up. |
-//! | [`llm`] | mana-llm: the HTTP client, what its answers and errors mean, the circuit breaker (`breaker`), and the service that puts one in front of the other. |
+//! | [`store`] | The database. `tx` has `UserTx`, the only door to a user's rows; `log/` has the statements on `sync_changes`; `schedule/` has those on the schedule: `refresh` from the log, `claim`, and `transition` for how an attempt's end changes a row; `runs` is the ledger of attempts; `access` sets roles, view and policies up. |
+//! | [`llm`] | mana-llm: the HTTP `client`, its `response` and its errors (`refusal`, `error`), the circuit `breaker`, and the `service` that puts the breaker in front of the client. |
 //! | [`attempt`] | One claimed mission: recheck it, ask the model, write the plan back (`commit`). `error` gives each failure a disposition, `retry` decides what follows from it, and `failure` carries that out. |
 //! | [`runner`] | When attempts are made: a tick (`tick`, `claims`), the loop (`schedule_loop`), a run on demand (`on_demand`); the heartbeat, and readiness. |
 //! | [`ops`] | What operators ask: `check` the set-up, `explain` why a mission is due or not. |
@@ -29,13 +29,13 @@
 //!
 //! - **The id of an iteration** is derived from mission and slot in [`domain::iteration::iteration_id`]; `attempt/` calls
 //!   it when it writes the plan. One slot thus has one iteration, however often it is tried.
-//! - **A 429 of mana-llm** becomes an error with its `Retry-After` in `llm/client.rs`. The circuit breaker
-//!   (`llm/breaker.rs`) then denies all calls of this process until that time. `attempt/error.rs` and `attempt/retry.rs`
-//!   decide when the mission is tried again: the attempt is not charged.
+//! - **A 429 of mana-llm** becomes `LlmError::RateLimited` with its `Retry-After` in `llm/refusal.rs`, and its disposition
+//!   in `llm/error.rs`. The circuit breaker (`llm/breaker.rs`) then denies all calls of this process until that time.
+//!   `attempt/retry.rs` decides when the mission is tried again; the attempt is not charged.
 //! - **A mission is set aside** (parked) where only a new row can help: the refresh cannot read it
-//!   (`store/schedule/refresh.rs`), or `attempt/retry.rs` decides so, or its attempts were lost several times in a row
-//!   (`SUSPECT_AFTER` in `store/schedule/`). **It is released** by a new row of a device, which the next refresh sees, or
-//!   by an operator with `POST /internal/missions/{user}/{mission}/release`.
+//!   (`store/schedule/refresh.rs`), or `attempt/retry.rs` decides so after a failure, or several of its attempts in a row
+//!   were lost (`attempt/mod.rs`). **It is released** by a new row of a device, which the next refresh sees, or by an
+//!   operator with `POST /internal/missions/{user}/{mission}/release` (`store/schedule/release.rs`).
 //! - **A new tool** is added to `planner/tools.json`; `planner/tools.rs` reads it, and prompt and validation follow from it.
 //! - **A new variable** goes into `config/` and `.env.example`, **a new metric** into the list in `metrics/mod.rs`.
 
