@@ -1,7 +1,8 @@
-//! A simulated device with mana-sync behind it: writes rows as they arrive in the log, pulls, stages
-//! proposals, and carries out what its user approves.
+//! A simulated device of April 2026 with mana-sync behind it: keeps copies of missions, writes its edits as they arrive in
+//! the log, pulls, stages proposals, and carries out what its user approves.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -9,6 +10,7 @@ use sqlx::PgPool;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::edit::changes;
 use crate::domain::change::{APP_ID, TABLE_NAME};
 use crate::domain::fold::Record;
 use crate::domain::iteration::Actor;
@@ -25,20 +27,27 @@ pub struct Device {
     pub sync: PgPool,
     /// For pulling.
     pub store: Store,
-    /// Whose it is.
+    /// The user who is signed in on it.
     pub user_id: String,
     /// `client_id` of its rows.
     pub client_id: String,
     /// Iterations that it has staged already.
     pub handled: HashSet<String>,
+    /// Does it pull before it edits? A stale tab does not: it edits the copy that it has, and sends that copy's lists.
+    pub pulls_first: bool,
+    /// Its copies of missions by id.
+    pub copies: Copies,
 }
+
+/// The records of a device by mission id, as of its last pull and its own edits since.
+pub type Copies = Arc<Mutex<BTreeMap<String, Map<String, Value>>>>;
 
 /// A row as mana-sync inserts it.
 #[derive(Debug, Clone)]
 pub struct SyncRow<'row> {
-    /// App and table.
+    /// App and table in which the record is.
     pub place: (&'row str, &'row str),
-    /// The record.
+    /// Id of the record.
     pub record_id: &'row str,
     /// `insert`, `update` or `delete`.
     pub op: &'row str,
@@ -51,12 +60,28 @@ pub struct SyncRow<'row> {
 }
 
 impl Device {
-    /// Another device of the same user, which knows nothing yet.
-    pub fn second(&self) -> Self {
-        Self { client_id: format!("{}-2", self.client_id), handled: HashSet::new(), ..self.clone() }
+    /// A device that has nothing yet, and pulls before it edits.
+    pub fn new(sync: PgPool, store: Store, user_id: &str, client_id: &str) -> Self {
+        let (user_id, client_id) = (user_id.to_owned(), client_id.to_owned());
+        let (handled, copies) = (HashSet::new(), Copies::default());
+        Self { sync, store, user_id, client_id, handled, pulls_first: true, copies }
     }
 
-    /// Appends a row to the log, in a transaction with its user set.
+    /// Another device of the same user, which has nothing yet.
+    pub fn second(&self) -> Self {
+        Self::new(self.sync.clone(), self.store.clone(), &self.user_id, &format!("{}-2", self.client_id))
+    }
+
+    /// This device as a tab that pulls no more.
+    pub fn stale(self) -> Self {
+        Self { pulls_first: false, ..self }
+    }
+
+    /// Appends a row to the log, in a transaction with its user set. For tests that write odd rows; an edit as a device
+    /// makes it is [`Self::edit_mission`].
+    ///
+    /// # Errors
+    /// Where the database does not take the row.
     pub async fn push(&self, row: SyncRow<'_>) -> sqlx::Result<()> {
         let mut tx = self.sync.begin().await?;
         sqlx::query("SELECT set_config('app.current_user_id', $1, true)")
@@ -82,31 +107,68 @@ impl Device {
         tx.commit().await
     }
 
-    /// A new mission, whole.
+    /// Inserts a new mission, whole.
+    ///
+    /// # Errors
+    /// Where the database does not take the row.
     pub async fn create_mission(&self, id: &str, data: Value) -> sqlx::Result<()> {
-        let actor = Actor::User;
-        let place = (APP_ID, TABLE_NAME);
+        if let Value::Object(fields) = &data {
+            self.keep(id, fields.clone());
+        }
+        let (place, actor) = ((APP_ID, TABLE_NAME), Actor::User);
         self.push(SyncRow { place, record_id: id, op: "insert", data, field_timestamps: json!({}), actor })
             .await
     }
 
-    /// Edits fields of a mission under one timestamp; `updatedAt` goes along.
-    pub async fn edit_mission(&self, id: &str, mut fields: Value, at: Timestamp) -> sqlx::Result<()> {
-        fields["updatedAt"] = json!(iso(at));
-        let times =
-            fields.as_object().into_iter().flatten().map(|(field, _)| (field.clone(), json!(iso(at))));
-        let field_timestamps = Value::Object(times.collect());
+    /// Edits fields of its copy of a mission under one timestamp, and sends what a device sends for that: objects in
+    /// parts, all lists, `updatedAt`. A device without a copy pulls, however stale it may be later.
+    ///
+    /// # Errors
+    /// Where the mission cannot be pulled, or the database does not take the row.
+    pub async fn edit_mission(&self, id: &str, fields: Value, at: Timestamp) -> Result<(), StoreError> {
+        if self.pulls_first || self.copy(id).is_none() {
+            self.pull(id).await?;
+        }
+        let before = self.copy(id).unwrap_or_default();
+        let mut after = before.clone();
+        after.extend(fields.as_object().cloned().unwrap_or_default());
+        after.insert("updatedAt".into(), json!(iso(at)));
+        let sent = changes(&before, &after);
+        self.keep(id, after);
+        let times: Map<String, Value> = sent.keys().map(|name| (name.clone(), json!(iso(at)))).collect();
         let (place, actor) = ((APP_ID, TABLE_NAME), Actor::User);
-        self.push(SyncRow { place, record_id: id, op: "update", data: fields, field_timestamps, actor }).await
+        let (data, field_timestamps) = (Value::Object(sent), Value::Object(times));
+        self.push(SyncRow { place, record_id: id, op: "update", data, field_timestamps, actor }).await?;
+        Ok(())
     }
 
-    /// What the device has after a sync.
+    /// What the device has after a sync; its copy is that from now on.
+    ///
+    /// # Errors
+    /// Where the database does not answer, or a row of the mission cannot be read.
     pub async fn pull(&self, mission_id: &str) -> Result<Option<Record>, StoreError> {
         let mut tx = UserTx::begin(&self.store, &self.user_id).await?;
-        fold_mission(&mut tx, mission_id).await?.record
+        let record = fold_mission(&mut tx, mission_id).await?.record?;
+        match &record {
+            Some(record) => self.keep(mission_id, tree(record)),
+            None => drop(self.copies.lock().unwrap_or_else(PoisonError::into_inner).remove(mission_id)),
+        }
+        Ok(record)
     }
 
-    /// Syncs, stages what is new, and syncs the marks back, so that no other device stages it again.
+    fn copy(&self, mission_id: &str) -> Option<Map<String, Value>> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner).get(mission_id).cloned()
+    }
+
+    fn keep(&self, mission_id: &str, fields: Map<String, Value>) {
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        copies.insert(mission_id.to_owned(), fields);
+    }
+
+    /// Pulls, stages what is new, and pushes the markers, so that no other device stages it again.
+    ///
+    /// # Errors
+    /// As [`Self::pull`] and [`Self::edit_mission`].
     pub async fn stage(&mut self, mission_id: &str, now: Timestamp) -> Result<Vec<Proposal>, StoreError> {
         let Some(record) = self.pull(mission_id).await? else { return Ok(Vec::new()) };
         let (proposals, marked) = staging::stage(mission_id, &record, &mut self.handled, new_id);
@@ -118,6 +180,9 @@ impl Device {
 
     /// The user says yes: the params are checked as a device does, then the tool runs as the AI.
     /// This device has one tool, the task list. Returns the new task's record id.
+    ///
+    /// # Errors
+    /// Where the params do not fit, the tool is another one, or the database does not take the row.
     pub async fn approve(&self, proposal: &Proposal, now: Timestamp) -> Result<String, ApproveError> {
         accept(&proposal.tool_name, &proposal.params)?;
         if proposal.tool_name != "create_task" {
@@ -133,6 +198,12 @@ impl Device {
             .await?;
         Ok(id)
     }
+}
+
+/// Without values that cannot be read as a tree.
+fn tree(record: &Record) -> Map<String, Value> {
+    let read = |raw: &str| crate::domain::json::read(raw).ok();
+    record.fields.iter().filter_map(|(field, raw)| Some((field.clone(), read(raw.get())?))).collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the device is at the edge: ids begin here")]
@@ -154,6 +225,9 @@ pub enum ApproveError {
 
 /// The device's own check, looser than ours: required ones present, numbers coercible, members of
 /// enumerations; unknown extras pass.
+///
+/// # Errors
+/// Where the tool is unknown or a parameter does not fit.
 pub fn accept(tool_name: &str, params: &Map<String, Value>) -> Result<(), ApproveError> {
     let tool = find(&TOOLS, tool_name).ok_or_else(|| ApproveError::NoTool(tool_name.to_owned()))?;
     for parameter in &tool.parameters {

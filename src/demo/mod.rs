@@ -3,13 +3,13 @@
 pub mod answer;
 pub mod database;
 pub mod device;
+pub mod edit;
 pub mod llm;
 pub mod llm_errors;
 mod missions;
 pub mod postgres;
 mod print;
 
-use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -127,13 +127,7 @@ async fn tell(url: &str, args: &DemoArgs) -> Result<Stage, DemoError> {
 async fn set_up(url: &str, args: &DemoArgs) -> Result<Stage, DemoError> {
     let db = PgPoolOptions::new().max_connections(4).connect(url).await?;
     db.execute(SYNC_CHANGES).await?;
-    let device = Device {
-        sync: db.clone(),
-        store: Store::new(url, 2)?,
-        user_id: USER.into(),
-        client_id: "demo-phone".into(),
-        handled: HashSet::new(),
-    };
+    let device = Device::new(db.clone(), Store::new(url, 2)?, USER, "demo-phone");
     print::step(2, "A device writes four missions");
     for (id, what, data) in missions::all(now()) {
         print::fact(&format!("{id:14} „{}“, {what}", data["title"].as_str().unwrap_or_default()));

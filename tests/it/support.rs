@@ -1,6 +1,5 @@
 //! A database per test, a stand-in LLM, a device, and a runner that ticks when told to.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -199,13 +198,7 @@ impl World {
     }
 
     pub fn device_on(sync: &PgPool, store: &Store, user_id: &str) -> Device {
-        Device {
-            sync: sync.clone(),
-            store: store.clone(),
-            user_id: user_id.into(),
-            client_id: "web-1".into(),
-            handled: HashSet::new(),
-        }
+        Device::new(sync.clone(), store.clone(), user_id, "web-1")
     }
 }
 

@@ -115,3 +115,43 @@ fn devices_check_params_with_mercy() {
     }
     assert!(matches!(check("rm_rf", json!({})), Err(ApproveError::NoTool(_))));
 }
+
+/// Two devices of one user: one pulls before it edits, the other is a tab that was left open.
+#[tokio::test]
+async fn a_stale_tab_sends_its_old_list_with_any_edit() {
+    let world = World::new().await;
+    let phone = world.device("alice");
+    let daily = json!({ "kind": "daily", "atHour": 9, "atMinute": 0 });
+    phone
+        .create_mission("m1", crate::support::with(due_mission(), json!({ "cadence": daily })))
+        .await
+        .unwrap();
+    let tab = phone.second().stale();
+    tab.pull("m1").await.unwrap();
+    world.tick().await;
+    let list = |record: Option<mana_ai::domain::fold::Record>| -> Vec<Value> {
+        serde_json::from_str(record.unwrap().fields["iterations"].get()).unwrap()
+    };
+
+    phone
+        .edit_mission("m1", json!({ "title": "Balkon", "cadence": { "kind": "manual" } }), now())
+        .await
+        .unwrap();
+    assert_eq!(list(phone.pull("m1").await.unwrap()).len(), 1, "who pulls first keeps the plan");
+    let sent: Value =
+        sqlx::query_scalar("SELECT data FROM sync_changes ORDER BY created_at DESC, id LIMIT 1")
+            .fetch_one(&world.db.admin)
+            .await
+            .unwrap();
+    let mut names: Vec<&String> = sent.as_object().unwrap().keys().collect();
+    names.sort();
+    assert_eq!(
+        names,
+        ["cadence.atHour", "cadence.atMinute", "cadence.kind", "inputs", "iterations", "title", "updatedAt"]
+    );
+
+    tab.edit_mission("m1", json!({ "title": "Terrasse" }), now()).await.unwrap();
+    let record = phone.pull("m1").await.unwrap();
+    assert!(record.as_ref().unwrap().fields["cadence"].get().contains("manual"), "an object stays");
+    assert!(list(record).is_empty(), "the stale list hides the plan");
+}
