@@ -1,16 +1,19 @@
 //! The end of an attempt in the database: our row with the schedule's new state, or a skip.
 
 use jiff::Timestamp;
+use serde_json::value::RawValue;
 
 use super::recheck::{Recheck, recheck};
 use super::write_retry::WriteRetry;
 use super::{AttemptError, Report, Worker};
 use crate::attempt::retry::rest_after;
 use crate::domain::change::NewChange;
+use crate::domain::healing::Lost;
 use crate::domain::iteration::{Iteration, iteration_id};
 use crate::domain::mission::{Mission, Standing};
 use crate::domain::run::{RunEnd, RunOutcome, Usage};
 use crate::planner::plan::Plan;
+use crate::store::healing::{Look, keep};
 use crate::store::log::append::{append, is_last_word};
 use crate::store::log::read::{FoldedMission, fold_mission};
 use crate::store::runs::finish;
@@ -41,6 +44,8 @@ struct Outcome {
     end: RunEnd,
     /// Rows of the mission with ours.
     change_count: i64,
+    /// What our row restores.
+    lost: Lost,
 }
 
 impl Worker {
@@ -92,7 +97,11 @@ impl Worker {
         let next_run_at = self.next_slot(&mission, claimed, now)?;
         let outcome = ending.outcome(claimed, &mission, now, next_run_at, change_count, usage)?;
         let committed = with_timeout(TRANSACTION, commit(tx, claimed, &outcome)).await?;
-        Ok(if committed { Written::Done(ending.report()) } else { Written::LeaseLost })
+        if !committed {
+            return Ok(Written::LeaseLost);
+        }
+        self.metrics.count_healed(outcome.lost);
+        Ok(Written::Done(ending.report()))
     }
 
     async fn lock_and_fold(&self, claimed: &ClaimedMission) -> Result<(UserTx, FoldedMission), StoreError> {
@@ -155,7 +164,8 @@ impl Worker {
 fn is_written(folded: &FoldedMission, claimed: &ClaimedMission) -> bool {
     let id = iteration_id(&claimed.mission_id, claimed.slot.0);
     let Ok(Some(record)) = &folded.record else { return false };
-    Mission::read(&claimed.mission_id, record).is_ok_and(|mission| mission.has_iteration(&id))
+    let mission = Mission::read(&claimed.mission_id, record);
+    mission.is_ok_and(|mission| mission.healed(&folded.history).has_iteration(&id))
 }
 
 /// Schedule, ledger and log together or not at all; `false` where the lease is no longer ours.
@@ -163,6 +173,9 @@ async fn commit(mut tx: UserTx, claimed: &ClaimedMission, outcome: &Outcome) -> 
     if !write_back(&mut tx, claimed, outcome).await? {
         tx.rollback().await?;
         return Ok(false);
+    }
+    if outcome.lost.is_anything() {
+        keep(&mut tx, &claimed.mission_id, outcome.change_count, &Look::Planned(outcome.lost)).await?;
     }
     if !is_last_word(&mut tx, &claimed.mission_id, outcome.change_count).await? {
         tx.rollback().await?;
@@ -203,10 +216,18 @@ impl Ending<'_> {
         let transition = self.transition(next, if edited { 0 } else { claimed.failed_slots.0 });
         let iteration = self.iteration(claimed, now, transition);
         let timestamp = mission.write_timestamp(now)?;
-        let change = NewChange::append(&mission.iterations, &iteration, next_run_at, timestamp)
+        let change = NewChange::append(&self.kept(mission), &iteration, next_run_at, timestamp)
             .map_err(StoreError::from)?;
         let end = RunEnd { iteration_id: Some(iteration.id), ..self.end(usage) };
-        Ok(Outcome { change, transition, end, change_count: change_count + 1 })
+        Ok(Outcome { change, transition, end, change_count: change_count + 1, lost: mission.lost })
+    }
+
+    /// A plan takes the place of an unread one. Word of a slot that failed does not.
+    fn kept(self, mission: &Mission) -> Vec<Box<RawValue>> {
+        match self {
+            Self::Planned(_) => mission.read_iterations(),
+            Self::Failed(_) => mission.iterations.clone(),
+        }
     }
 
     fn transition(self, next: NextSlot, failed_before: u32) -> Transition {

@@ -6,6 +6,7 @@
 mod commit;
 mod error;
 mod failure;
+mod heal;
 mod recheck;
 mod report;
 pub mod retry;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::domain::fold::Record;
+use crate::domain::history::History;
 use crate::domain::mission::{Mission, Standing, Unreadable, Waiting};
 use crate::store::StoreError;
 use crate::store::log::read::FoldedMission;
@@ -29,13 +30,13 @@ pub(super) fn recheck(
     now: Timestamp,
     default_zone: &TimeZone,
 ) -> Result<Recheck, super::AttemptError> {
-    let change_count = folded.change_count;
+    let FoldedMission { record, history, change_count } = folded;
     // A claimed mission had rows a moment ago, and the log only grows.
     if change_count == 0 {
         return Err(StoreError::Invisible.into());
     }
     let moved = |next_run_at| Ok(Recheck::moved(NextSlot { next_run_at, change_count }));
-    let Some(record) = folded.record? else { return moved(None) };
+    let Some(record) = record? else { return moved(None) };
     match (Standing::of(&record)?, claimed.forced) {
         (Standing::Scheduled(slot), _) if slot == claimed.slot.0 => {}
         // Claimed before its slot: the slot of the attempt is the moment of the claim, and the mission's own slot
@@ -46,23 +47,24 @@ pub(super) fn recheck(
         (Standing::Scheduled(slot), _) => return moved(Some(slot)),
         (Standing::Unscheduled | Standing::Off(_), false) => return moved(None),
     }
-    Ok(plannable(&record, claimed, now, default_zone)?)
+    Ok(plannable(&record, &history, claimed, now, default_zone)?)
 }
 
 /// Due by its slot: could it be planned now, and a plan be written?
 fn plannable(
     record: &Record,
+    history: &History,
     claimed: &ClaimedMission,
     now: Timestamp,
     default_zone: &TimeZone,
 ) -> Result<Recheck, Unreadable> {
-    let mission = Mission::read(&claimed.mission_id, record)?;
+    let mission = Mission::read(&claimed.mission_id, record)?.healed(history);
     // Before anything is spent: could a result be written at all, and is there a slot to go to?
     mission.write_timestamp(now)?;
     mission.next_run(now, default_zone)?;
     Ok(match mission.waits(now) {
         None => Recheck::Due(Box::new(mission)),
-        Some(waiting @ Waiting::ForegroundRunner { until }) => {
+        Some(waiting @ (Waiting::ForegroundRunner { until } | Waiting::Unread { until })) => {
             Recheck::later(RetryAt::Time(until), waiting.to_string())
         }
         Some(waiting) => Recheck::Skip { transition: Transition::Parked, reason: waiting.to_string() },

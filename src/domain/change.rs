@@ -53,13 +53,13 @@ pub enum Op {
     Delete,
 }
 
-/// The one row we write per planned slot. Made from an [`Iteration`] alone, so nothing unplanned
-/// can be inserted.
+/// A row that we write: one per planned slot, made from an [`Iteration`], and one where a device's old list hid what
+/// was written before.
 #[derive(Debug, Clone)]
 pub struct NewChange {
-    /// `data`: exactly `iterations` and `nextRunAt`.
+    /// `data`: `iterations` and `nextRunAt`; of a healing row `iterations` alone.
     pub data: Fields,
-    /// `field_timestamps` for those two: one timestamp.
+    /// `field_timestamps` for those fields: one timestamp.
     pub timestamp: String,
 }
 
@@ -91,6 +91,15 @@ impl NewChange {
         ];
         let data = WRITTEN_FIELDS.map(str::to_owned).into_iter().zip(values).collect();
         Ok(Self { data, timestamp })
+    }
+
+    /// A healing row: the mission's iterations as all devices should have them, and no other field.
+    ///
+    /// # Errors
+    /// Where they cannot be written as JSON.
+    pub fn heal(iterations: &[Box<RawValue>], timestamp: String) -> serde_json::Result<Self> {
+        let iterations = serde_json::value::to_raw_value(iterations)?;
+        Ok(Self { data: Fields::from([("iterations".to_owned(), iterations)]), timestamp })
     }
 
     /// `field_timestamps` as it goes into the row.

@@ -14,7 +14,7 @@ use super::change::Fields;
 use super::fold::text_of;
 use super::history::{Field, History, Merged, Slot, Version, string};
 use super::iteration::PastIteration;
-use super::{json, staging};
+use super::json;
 
 /// So many healing rows may follow one another while each is overwritten by the same loss. A device takes our row
 /// with the answer to its next push, so one that loses the same thing for the fourth time does not read at all.
@@ -90,6 +90,12 @@ impl History {
         Healed { iterations: placed.into_iter().map(|(_, text)| text).collect(), lost }
     }
 
+    /// How many plans of ours in a row, up to the last one, no device has read. Slots that failed do not count.
+    pub fn unread_in_a_row(&self) -> usize {
+        let plans = self.iterations.iter().rev().filter(|merged| !(merged.is_server && merged.has_failed()));
+        plans.take_while(|merged| merged.superseded || merged.is_unread()).count()
+    }
+
     /// Should an iteration that the record's list does not have be there? Not one that a browser had begun and
     /// never finished; not a plan that nobody has read where its slot has another, or where we have planned since.
     fn is_missed(&self, index: usize, merged: &Merged) -> bool {
@@ -115,9 +121,7 @@ impl Merged {
     /// A plan of ours that no device has turned into proposals, worked on or answered.
     pub(super) fn is_unread(&self) -> bool {
         self.is_server
-            && !self.values.contains_key(&Field::Feedback)
-            && json::read(self.text().get())
-                .is_ok_and(|iteration: PastIteration| staging::is_unstaged(&iteration))
+            && json::read(self.text().get()).is_ok_and(|iteration: PastIteration| iteration.is_unread())
     }
 
     fn is_running(&self) -> bool {

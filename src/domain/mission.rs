@@ -1,18 +1,22 @@
 //! A record → a mission: whether it is due, and what it holds.
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::cadence::Cadence;
 use super::change::WRITTEN_FIELDS;
 use super::fold::{Record, text_of};
+use super::healing::Lost;
+use super::history::History;
 use super::iteration::{PastIteration, iteration_id, lenient};
 use super::{json, time};
 
-/// With this many unread plans nothing new is planned: nobody is reading, each call costs money, and April's staging, which
-/// is not re-entrant, makes its proposals several times over when it finds several plans at once.
-const UNREAD_LIMIT: usize = 1;
+/// An unread plan is left alone for so long, then the next slot's plan takes its place: a plan of last week helps nobody.
+/// Less than a day, so that a daily mission whose last plan came a minute late is planned on time.
+pub const UNREAD_FOR: SignedDuration = SignedDuration::from_hours(20);
+/// With so many unread plans in a row nobody is reading: nothing is spent before a device writes the mission.
+pub const MAX_UNREAD_IN_A_ROW: usize = 7;
 
 /// Where a mission stands by the few fields that decide due-ness: `state`, `deletedAt`, `nextRunAt`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +92,10 @@ pub struct Mission {
     pub iterations: Vec<Box<RawValue>>,
     /// The same as far as we understand them.
     pub history: Vec<PastIteration>,
+    /// What of them the record's own list does not have: see [`Mission::healed`].
+    pub lost: Lost,
+    /// Plans of ours in a row, up to the last one, that no device has read.
+    pub unread_in_a_row: usize,
     written_clocks: Vec<String>,
 }
 
@@ -126,8 +134,19 @@ impl Mission {
             standing: Standing::of(record)?,
             history: iterations.iter().filter_map(|raw| json::read(raw.get()).ok()).collect(),
             iterations,
+            lost: Lost::default(),
+            unread_in_a_row: 0,
             written_clocks: WRITTEN_FIELDS.iter().map(|field| record.clock(field)).collect(),
         })
+    }
+
+    /// The same with everything in its iterations that devices should have, whatever an old list of a device hid.
+    pub fn healed(mut self, history: &History) -> Self {
+        let healed = history.heal(&self.iterations);
+        self.history = healed.iterations.iter().filter_map(|raw| json::read(raw.get()).ok()).collect();
+        (self.iterations, self.lost) = (healed.iterations, healed.lost);
+        self.unread_in_a_row = history.unread_in_a_row();
+        self
     }
 
     /// Why a due mission should not be planned now, although nothing is wrong with it.
@@ -140,8 +159,18 @@ impl Mission {
         if let Some(until) = self.history.last().and_then(|last| last.running_until(now)) {
             return Some(Waiting::ForegroundRunner { until });
         }
-        let plans = self.history.iter().filter(|iteration| iteration.is_unread()).count();
-        (plans >= UNREAD_LIMIT).then_some(Waiting::Unread { plans })
+        let unread = self.history.iter().rfind(|iteration| iteration.is_unread())?;
+        if self.unread_in_a_row >= MAX_UNREAD_IN_A_ROW {
+            return Some(Waiting::NobodyReads { plans: self.unread_in_a_row });
+        }
+        let until = unread.started_at.parse::<Timestamp>().ok()?.checked_add(UNREAD_FOR).ok()?;
+        (until > now).then_some(Waiting::Unread { until })
+    }
+
+    /// The iterations that stay beside a new plan: all but the plan that nobody has read, which it supersedes.
+    pub fn read_iterations(&self) -> Vec<Box<RawValue>> {
+        let unread = |raw: &RawValue| json::read(raw.get()).is_ok_and(|past: PastIteration| past.is_unread());
+        self.iterations.iter().filter(|raw| !unread(raw)).cloned().collect()
     }
 
     /// Does an iteration with this id stand there already?
@@ -187,15 +216,25 @@ pub enum Waiting {
     /// Its user moved it back to a slot that has been planned.
     #[error("this slot has its plan already; only another nextRunAt makes it due")]
     AlreadyPlanned,
-    /// No device has read the last plan.
-    #[error("{plans} unread plan(s) wait for a device; nothing new is planned before")]
+    /// No device has read the last plan, which is still fresh.
+    #[error("an unread plan waits for a device; the next one takes its place after {until}")]
     Unread {
-        /// How many there are; more than one only where they were written before the limit was.
+        /// Until when it is fresh.
+        until: Timestamp,
+    },
+    /// No device has read the last plans.
+    #[error("{plans} plans in a row were not read by any device; nothing new is planned before one is")]
+    NobodyReads {
+        /// How many.
         plans: usize,
     },
 }
 
-fn iterations(record: &Record) -> Result<Vec<Box<RawValue>>, Unreadable> {
+/// The iterations in the record's own list.
+///
+/// # Errors
+/// Where `iterations` is something else than a list.
+pub fn iterations(record: &Record) -> Result<Vec<Box<RawValue>>, Unreadable> {
     let Some(raw) = record.fields.get("iterations").filter(|raw| raw.get() != "null") else {
         return Ok(Vec::new());
     };

@@ -17,6 +17,7 @@ pub use define::GaugeGuard;
 use define::{counters, each, gauges, histogram, histograms, metrics};
 use models::{Models, NONE};
 
+use crate::domain::healing::Lost;
 use crate::domain::run::{CallTokens, RunOutcome};
 use crate::store::pool::PoolUse;
 use crate::store::schedule::queries::ScheduleCounts;
@@ -69,6 +70,10 @@ metrics! {
 
     /// Rows of the log that refreshes of the schedule have read.
     refresh_rows_total: IntCounter = IntCounter::with_opts;
+    /// Rows that restored what an old list of a device hid, beside those of plans.
+    healing_rows_total: IntCounter = IntCounter::with_opts;
+    /// What rows of ours restored: whole iterations, texts of feedback, statuses, and ids of proposals.
+    healed_total: IntCounterVec = counters(["what"], [["iterations"], ["feedback"], ["statuses"], ["proposals"]]);
     /// Time from the start of a refresh to its end, in seconds; refreshes left to another replica are not counted.
     refresh_duration_seconds: Histogram = histogram(&TICK_BUCKETS);
     /// Rows of the schedule that differed from the whole log and were corrected; the first fold of a database counts
@@ -147,6 +152,20 @@ impl Metrics {
         self.planner_request_duration_seconds.with_label_values(&[model]).observe(took.as_secs_f64());
         for (kind, count) in [("prompt", tokens.prompt), ("completion", tokens.completion)] {
             self.llm_tokens_total.with_label_values(&[model, kind]).inc_by(count);
+        }
+    }
+
+    /// Counts what a row of ours restored.
+    pub fn count_healed(&self, lost: Lost) {
+        let Lost { iterations, feedback, statuses, proposals } = lost;
+        let counts = [
+            ("iterations", iterations),
+            ("feedback", feedback),
+            ("statuses", statuses),
+            ("proposals", proposals),
+        ];
+        for (what, count) in counts {
+            self.healed_total.with_label_values(&[what]).inc_by(u64::from(count));
         }
     }
 

@@ -8,7 +8,9 @@ use utoipa::ToSchema;
 
 use crate::domain::change::{Clocks, Fields};
 use crate::domain::fold::Record;
+use crate::domain::history::History;
 use crate::domain::mission::{Mission, Standing, Unreadable};
+use crate::store::healing::{Healing, healings};
 use crate::store::log::read::{FoldedMission, fold_missions};
 use crate::store::pause::paused_since;
 use crate::store::replicas::breaker;
@@ -33,6 +35,8 @@ pub struct MissionStatus {
     pub reason: String,
     /// Its row in the schedule; null where it has no slot, or where no tick has seen it yet.
     pub schedule: Option<Scheduled>,
+    /// What was restored after a device had sent an old list of its iterations; null where no device wrote it beside us.
+    pub healing: Option<Healing>,
     /// Its latest attempts, newest first; absent where all of a user's missions are listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -79,12 +83,17 @@ async fn read(store: &Store, user_id: &str, mission_id: Option<&str>) -> Result<
     let missions = fold_missions(&mut tx, mission_id).await?;
     let holds = GlobalHolds { paused: paused_since(&mut tx).await?, breaker: breaker(&mut tx).await? };
     let schedule = scheduled(&mut tx, mission_id).await?;
+    let healings = healings(&mut tx, mission_id).await?;
     tx.commit().await?;
     let mut schedule: BTreeMap<String, Scheduled> =
         schedule.into_iter().map(|row| (row.mission_id.clone(), row)).collect();
+    let mut healings: BTreeMap<String, Healing> =
+        healings.into_iter().map(|row| (row.mission_id.clone(), row)).collect();
     let inspected = |(id, mission): (String, FoldedMission)| {
-        let row = schedule.remove(&id);
-        inspected(id, mission, row, &holds, now)
+        let (row, healing) = (schedule.remove(&id), healings.remove(&id));
+        let mut inspected = inspected(id, mission, row, &holds, now);
+        inspected.status.healing = healing;
+        inspected
     };
     Ok(missions.into_iter().map(inspected).collect())
 }
@@ -105,7 +114,7 @@ fn inspected(
     let (verdict, record) = match mission.record {
         Err(error) => (Err(error.to_string()), None),
         Ok(None) => (Err("hard-deleted".into()), None),
-        Ok(Some(record)) => (by_the_log(&mission_id, &record, now), Some(record)),
+        Ok(Some(record)) => (by_the_log(&mission_id, &record, &mission.history, now), Some(record)),
     };
     let verdict = match schedule.as_ref().and_then(|row| row.hold(now)) {
         Some(Hold::Leased(until)) => Err(format!("being planned now, under a lease until {until}")),
@@ -117,12 +126,12 @@ fn inspected(
     };
     let (record, field_timestamps) =
         record.map_or((None, Clocks::new()), |record| (Some(record.fields), record.clocks));
-    let status = MissionStatus { mission_id, due, reason, schedule, runs: None };
+    let status = MissionStatus { mission_id, due, reason, schedule, healing: None, runs: None };
     Inspected { status, record, field_timestamps }
 }
 
 /// The reason why the mission is due (`Ok`) or not (`Err`) by its folded record alone.
-fn by_the_log(id: &str, record: &Record, now: Timestamp) -> Result<String, String> {
+fn by_the_log(id: &str, record: &Record, history: &History, now: Timestamp) -> Result<String, String> {
     let unreadable = |error: Unreadable| format!("cannot be planned: {error}");
     let slot = match Standing::of(record).map_err(unreadable)? {
         Standing::Off(reason) => return Err(reason),
@@ -130,7 +139,7 @@ fn by_the_log(id: &str, record: &Record, now: Timestamp) -> Result<String, Strin
         Standing::Scheduled(slot) if slot > now => return Err(format!("not before {slot}")),
         Standing::Scheduled(slot) => slot,
     };
-    let mission = Mission::read(id, record).map_err(unreadable)?;
+    let mission = Mission::read(id, record).map_err(unreadable)?.healed(history);
     mission.write_timestamp(now).map_err(unreadable)?;
     mission.next_run(now, &TimeZone::UTC).map_err(unreadable)?;
     mission.waits(now).map_or(Ok(format!("due since {slot}")), |waiting| Err(waiting.to_string()))

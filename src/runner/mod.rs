@@ -4,6 +4,7 @@
 
 mod claims;
 mod gauges;
+mod healing;
 pub mod heartbeat;
 mod on_demand;
 mod readiness;

@@ -90,6 +90,7 @@ impl Runner {
             stats.errors.push(format!("paused since {}: POST /internal/resume ends it", iso(since)));
             return Ok(());
         }
+        self.heal_missions().await?;
         self.worker.llm.retry_configuration();
         self.plan_all(preflight.now, claim_for, stats).await?;
         if stats.due_mission_count == 0 && !self.stop.is_cancelled() {

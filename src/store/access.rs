@@ -115,7 +115,7 @@ async fn survey_on(db: &mut PgConnection) -> Result<Survey, StoreError> {
     }
     let missing_tables = sqlx::query_scalar(
         "SELECT format('the table mana_ai.%s is missing', name)
-         FROM unnest(ARRAY['mission_schedule', 'refresh_cursor', 'mission_runs', 'replicas', 'pause']) AS name
+         FROM unnest(ARRAY['mission_schedule', 'refresh_cursor', 'mission_runs', 'replicas', 'pause', 'mission_healing']) AS name
          WHERE to_regclass('mana_ai.' || name) IS NULL",
     )
     .fetch_all(db)

@@ -5,6 +5,7 @@
 
 pub mod access;
 mod error;
+pub mod healing;
 pub mod log;
 pub mod pause;
 pub mod pool;

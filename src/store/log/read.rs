@@ -8,8 +8,9 @@ use serde_json::value::RawValue;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::domain::change::{APP_ID, ChangeRow, Clocks, Fields, Op, SCHEMA_VERSION, TABLE_NAME};
+use crate::domain::change::{APP_ID, CLIENT_ID, ChangeRow, Clocks, Fields, Op, SCHEMA_VERSION, TABLE_NAME};
 use crate::domain::fold::{Fold, Record};
+use crate::domain::history::History;
 use crate::store::{StoreError, UserTx};
 
 /// A mission as its log tells it.
@@ -17,6 +18,8 @@ use crate::store::{StoreError, UserTx};
 pub struct FoldedMission {
     /// `None` where it is hard-deleted, or was never there; `Err` where a row cannot be read.
     pub record: Result<Option<Record>, StoreError>,
+    /// All versions of its iterations.
+    pub history: History,
     /// How many rows there are.
     pub change_count: i64,
 }
@@ -25,6 +28,7 @@ pub struct FoldedMission {
 struct RowFromLog {
     id: Uuid,
     record_id: String,
+    client_id: String,
     op: String,
     created_at: SqlTime,
     schema_version: i32,
@@ -38,8 +42,7 @@ struct RowFromLog {
 /// Whatever the database answers. A row that cannot be read is the mission's error, not this function's.
 pub async fn fold_mission(tx: &mut UserTx, mission_id: &str) -> Result<FoldedMission, StoreError> {
     let folded = fold_missions(tx, Some(mission_id)).await?;
-    let empty = FoldedMission { record: Ok(None), change_count: 0 };
-    Ok(folded.into_values().next().unwrap_or(empty))
+    Ok(folded.into_values().next().unwrap_or_else(|| Folding::default().finish()))
 }
 
 /// Folds all missions of the transaction's user, or the one named. Rows are folded as they
@@ -54,7 +57,7 @@ pub async fn fold_missions(
 ) -> Result<BTreeMap<String, FoldedMission>, StoreError> {
     let user_id = tx.user_id().to_owned();
     let mut rows = sqlx::query_as::<_, RowFromLog>(tx.shape().sql(
-        "SELECT id, record_id, op, created_at, schema_version, data, {clocks} AS clocks FROM sync_changes
+        "SELECT id, record_id, client_id, op, created_at, schema_version, data, {clocks} AS clocks FROM sync_changes
          WHERE user_id = $1 AND app_id = $2 AND table_name = $3 AND ($4::text IS NULL OR record_id = $4)
          ORDER BY record_id, created_at, id",
     ))
@@ -63,17 +66,41 @@ pub async fn fold_missions(
     .bind(TABLE_NAME)
     .bind(mission_id)
     .fetch(&mut **tx);
-    let mut missions: BTreeMap<String, (Result<Fold, StoreError>, i64)> = BTreeMap::new();
+    let mut missions: BTreeMap<String, Folding> = BTreeMap::new();
     while let Some(row) = rows.try_next().await? {
-        let (fold, count) = missions.entry(row.record_id.clone()).or_insert((Ok(Fold::default()), 0));
-        *count += 1;
-        apply(fold, row.read());
+        missions.entry(row.record_id.clone()).or_default().apply(row);
     }
-    let folded = |(fold, change_count): (Result<Fold, _>, _)| FoldedMission {
-        record: fold.map(Fold::finish),
-        change_count,
-    };
-    Ok(missions.into_iter().map(|(id, mission)| (id, folded(mission))).collect())
+    Ok(missions.into_iter().map(|(id, folding)| (id, folding.finish())).collect())
+}
+
+/// One mission whose rows are arriving.
+struct Folding {
+    fold: Result<Fold, StoreError>,
+    history: History,
+    change_count: i64,
+}
+
+impl Default for Folding {
+    fn default() -> Self {
+        Self { fold: Ok(Fold::default()), history: History::default(), change_count: 0 }
+    }
+}
+
+impl Folding {
+    fn apply(&mut self, row: RowFromLog) {
+        self.change_count += 1;
+        let ours = row.client_id == CLIENT_ID;
+        let row = row.read();
+        if let (Ok(fold), Ok(row)) = (&self.fold, &row) {
+            self.history.apply(row, ours, fold);
+        }
+        apply(&mut self.fold, row);
+    }
+
+    fn finish(self) -> FoldedMission {
+        let Self { fold, history, change_count } = self;
+        FoldedMission { record: fold.map(Fold::finish), history, change_count }
+    }
 }
 
 /// One row that cannot be read spoils its mission: what it changed, we would overwrite.

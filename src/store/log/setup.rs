@@ -13,7 +13,8 @@ pub(in crate::store) fn view_sql(shape: &Shape) -> String {
 /// What `view.sql` makes, and what mana-sync makes for us: each row names one thing that is not as it should be.
 pub(in crate::store) const PROBLEMS: &str = "
 WITH own AS (SELECT to_regrole('mana_ai') AS me, to_regrole('mana_ai_reader') AS reader,
-                    to_regclass('sync_changes') AS log, to_regclass('mana_ai.mission_changes') AS view)
+                    to_regclass('sync_changes') AS log, to_regclass('mana_ai.mission_changes') AS view,
+                    to_regclass('mana_ai.mission_writers') AS writers)
 SELECT problem FROM own, LATERAL (VALUES
     ((SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = log),
         'row security of sync_changes is off, mana-sync turns it on when it starts'),
@@ -31,5 +32,8 @@ SELECT problem FROM own, LATERAL (VALUES
         'no policy of sync_changes lets a user''s own rows be read and written, mana-sync makes it when it starts'),
     ((SELECT relowner = reader FROM pg_class WHERE oid = view) AND has_table_privilege(me, view, 'SELECT')
         AND obj_description(view) = 'mana-ai access 1',
-        'the view mana_ai.mission_changes is missing, closed, or of another version')
+        'the view mana_ai.mission_changes is missing, closed, or of another version'),
+    ((SELECT relowner = reader FROM pg_class WHERE oid = writers) AND has_table_privilege(me, writers, 'SELECT')
+        AND obj_description(writers) = 'mana-ai access 1',
+        'the view mana_ai.mission_writers is missing, closed, or of another version')
 ) AS checks (fine, problem) WHERE fine IS NOT TRUE";

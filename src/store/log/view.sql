@@ -30,6 +30,17 @@ SELECT id, user_id, record_id, op, created_at, schema_version,
 FROM sync_changes
 -- Ids are UUIDs. One that is too long for an index of ours must not stop the refresh of all others.
 WHERE app_id = 'ai' AND table_name = 'aiMissions' AND octet_length(user_id) + octet_length(record_id) <= 1024;
+-- Who wrote which row: the keys alone, so that asking unpacks no data. A view of its own, so that a replica of an older
+-- version finds the other one as it knows it.
+DROP VIEW IF EXISTS mana_ai.mission_writers;
+CREATE VIEW mana_ai.mission_writers AS
+SELECT user_id, record_id, created_at, client_id = 'mana-ai-runner' AS ours
+FROM sync_changes
+WHERE app_id = 'ai' AND table_name = 'aiMissions' AND octet_length(user_id) + octet_length(record_id) <= 1024;
+COMMENT ON VIEW mana_ai.mission_writers IS 'mana-ai access 1';
+ALTER VIEW mana_ai.mission_writers OWNER TO mana_ai_reader;
+GRANT SELECT ON mana_ai.mission_writers TO mana_ai;
+
 -- The number is raised with every change of this file, so that `migrate` replaces what is installed.
 COMMENT ON VIEW mana_ai.mission_changes IS 'mana-ai access 1';
 ALTER VIEW mana_ai.mission_changes OWNER TO mana_ai_reader;

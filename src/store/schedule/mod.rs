@@ -4,10 +4,11 @@
 pub mod claim;
 pub mod claimed;
 pub mod due;
+pub mod heal;
 pub mod progress;
 pub mod queries;
 pub mod refresh;
 pub mod release;
 pub mod scheduled;
 pub mod transition;
-mod write;
+pub(in crate::store) mod write;

@@ -12,6 +12,7 @@ use sqlx::{Connection as _, Executor as _};
 use super::write::{Changed, MissionSlot, begin_long, drop_orphans, write_batch};
 use crate::domain::fold::Fold;
 use crate::domain::mission::Standing;
+use crate::store::healing;
 use crate::store::log::read::apply;
 use crate::store::log::view::{self, MissionRow, mission_rows};
 use crate::store::{Store, StoreError, Tx, sql_time, with_timeout};
@@ -98,6 +99,8 @@ async fn refresh_now(store: &Store, overlap: Duration, whole: bool) -> Result<Re
     let folded = fold_touched(store, &mut reader, since, &mut refreshed).await;
     store.progress.end();
     folded?;
+    // After the fold, whose rows it must not miss.
+    healing::notice(store, since).await?;
     move_cursor(store, cursor.now, refreshed.whole).await?;
     reader.commit().await?;
     Ok(refreshed)

@@ -31,6 +31,8 @@ pub enum TransitionKind {
     Released,
     /// A device wrote rows of it: [`refresh`](super::refresh::refresh).
     Refreshed,
+    /// We restored what a device's old list hid: [`follow_healing_row`](super::heal::follow_healing_row).
+    Healed,
     /// The log has no slot for it any more: [`refresh`](super::refresh::refresh).
     Removed,
 }

@@ -17,7 +17,7 @@ pub(super) struct MissionSlot {
 
 /// A whole fold takes as long as the log is long, and sorts it: in memory that takes half the time. But a
 /// replica that is frozen or cut off in the middle must not keep the others from it.
-pub(super) async fn begin_long(store: &Store) -> Result<Tx, StoreError> {
+pub(in crate::store) async fn begin_long(store: &Store) -> Result<Tx, StoreError> {
     let begin = "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s';
         SET LOCAL work_mem = '64MB'; SET LOCAL statement_timeout = '30min'; SET LOCAL tcp_user_timeout = '60s';
         SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL mana_ai.refreshing = 'on'";

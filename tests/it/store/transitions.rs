@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 use mana_ai::domain::run::{RunEnd, RunOutcome, Usage};
-use mana_ai::store::Store;
 use mana_ai::store::schedule::claim::{ClaimScope, claim, renew};
 use mana_ai::store::schedule::claimed::ClaimedMission;
+use mana_ai::store::schedule::heal::follow_healing_row;
 use mana_ai::store::schedule::refresh::refresh;
 use mana_ai::store::schedule::release::release;
 use mana_ai::store::schedule::transition::{NextSlot, RetryAt, Transition, TransitionKind, give_back};
+use mana_ai::store::{Store, UserTx};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor};
 use strum::VariantArray as _;
@@ -317,6 +318,19 @@ async fn refreshed() {
     stage.assert_ledger(&[]).await;
 }
 
+async fn healed() {
+    let stage = Stage::new().await;
+    let follow = async |change_count| {
+        let mut tx = UserTx::begin(stage.store(), "alice").await.unwrap();
+        follow_healing_row(&mut tx, "m1", change_count).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    follow(2).await;
+    stage.assert_row("our row is counted", due_row(), json!({ "changeCount": 2 })).await;
+    follow(4).await;
+    stage.assert_row("a device's row came before it", due_row(), json!({ "changeCount": 2 })).await;
+}
+
 async fn removed() {
     let stage = Stage::new().await;
     let device = stage.world.device("alice");
@@ -346,6 +360,7 @@ async fn each_transition_does_what_its_line_says() {
             TransitionKind::Moved => moved().await,
             TransitionKind::Released => released().await,
             TransitionKind::Refreshed => refreshed().await,
+            TransitionKind::Healed => healed().await,
             TransitionKind::Removed => removed().await,
         }
     }
