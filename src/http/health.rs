@@ -8,19 +8,19 @@ use utoipa::ToSchema;
 
 use super::state::AppState;
 
-/// A process that answers.
+/// What a process that lives answers.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
     /// Always true.
     ok: bool,
     /// Always `mana-ai`.
     service: &'static str,
-    /// Of the service.
+    /// The version of the service.
     version: &'static str,
     tick: TickHealth,
 }
 
-/// Of the loop.
+/// The state of the tick loop.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TickHealth {
     /// Is there a loop, or does only a request tick?
@@ -29,7 +29,7 @@ pub(super) struct TickHealth {
     running: bool,
 }
 
-/// Touches nothing: answers as long as the process does.
+/// Asks neither the database nor mana-llm, and answers as long as the process lives.
 #[utoipa::path(get, path = "/health", tag = "health", security(()), responses((status = 200, body = Health)))]
 pub(super) async fn health(State(state): State<AppState>) -> Json<Health> {
     let tick = TickHealth { enabled: state.tick_enabled, running: state.runner.is_running() };
@@ -40,7 +40,7 @@ pub(super) async fn health(State(state): State<AppState>) -> Json<Health> {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Readiness {
     ready: bool,
-    /// Why not.
+    /// Why missions cannot be planned.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     reason: Option<String>,

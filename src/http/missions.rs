@@ -26,7 +26,7 @@ const PAGE: u32 = 1000;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct MissionsParams {
-    /// Whose missions.
+    /// The user who owns the missions.
     #[param(value_type = String, min_length = 1, max_length = 1024, pattern = "^[^\\u0000]*$")]
     user: RecordId,
 }
@@ -118,11 +118,11 @@ pub(super) async fn release(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct QuarantineParams {
-    /// Go on after this user's …
+    /// The user of the last mission of the page before.
     #[serde(default)]
     #[param(pattern = "^[^\\u0000]*$")]
     after_user: String,
-    /// … this mission: the last one of the page before.
+    /// The id of the last mission of the page before.
     #[serde(default)]
     #[param(pattern = "^[^\\u0000]*$")]
     after_mission: String,

@@ -32,10 +32,10 @@ const LONGEST_IDS: usize = 1024;
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub struct MissionPath {
-    /// Whose.
+    /// The user who owns the mission.
     #[param(rename = "user", min_length = 1, max_length = 1024, pattern = "^[^\\u0000]*$")]
     pub user_id: String,
-    /// Which.
+    /// The mission's id.
     #[param(rename = "mission", min_length = 1, max_length = 1024, pattern = "^[^\\u0000]*$")]
     pub mission_id: String,
 }

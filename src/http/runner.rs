@@ -22,13 +22,13 @@ use crate::store::pause;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct TickParams {
-    /// Wait for a tick that is running, and then tick?
+    /// While another tick runs: wait for its end, and then tick?
     #[serde(default)]
     wait: bool,
 }
 
-/// A tick now, until nothing is due. If one is running, the same shape at once, with `overlap-skipped` in
-/// `errors`.
+/// Ticks now, until nothing is due. While another tick runs, answers at once in the same shape, with `overlap-skipped`
+/// in `errors`.
 #[utoipa::path(post, path = "/internal/tick", tag = "runner", params(TickParams), responses(
     (status = 200, body = TickStats), (status = 400, body = ErrorBody, description = "wait takes true or false"), Unauthorized))]
 pub(super) async fn tick(
@@ -47,12 +47,12 @@ pub(super) async fn tick(
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Pause {
-    /// Since when; null where it is not.
+    /// The moment of the pause; null where the runner is not paused.
     #[schema(value_type = Option<String>, format = DateTime)]
     paused_since: Option<DbTime>,
 }
 
-/// Nobody begins a mission any more, in any replica, until resume; what is in flight goes on.
+/// Stops all replicas from beginning missions until resume; attempts in flight go on.
 #[utoipa::path(post, path = "/internal/pause", tag = "runner", responses(
     (status = 200, body = Pause), Unauthorized, NoDatabase))]
 pub(super) async fn pause(State(state): State<AppState>) -> Result<Json<Pause>, ApiError> {
@@ -73,7 +73,7 @@ pub(super) async fn resume(State(state): State<AppState>) -> Result<Json<Pause>,
     Ok(Json(Pause { paused_since: None }))
 }
 
-/// One page of truth: what is due, who is at work, who is paused, open or set aside.
+/// Operational summary: what is due, which replicas are at work, the pause, the circuits, what is set aside.
 #[utoipa::path(get, path = "/internal/status", tag = "runner", responses(
     (status = 200, body = Status), Unauthorized, NoDatabase))]
 pub(super) async fn status(State(state): State<AppState>) -> Result<Json<Status>, ApiError> {

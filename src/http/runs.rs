@@ -17,17 +17,17 @@ use crate::store::runs::{self, Run, RunFilter};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RunsParams {
-    /// Of this user.
+    /// Only attempts at missions of this user.
     #[param(value_type = Option<String>, min_length = 1, max_length = 1024, pattern = "^[^\\u0000]*$")]
     user: Option<RecordId>,
-    /// Of this mission.
+    /// Only attempts at this mission.
     #[param(value_type = Option<String>, min_length = 1, max_length = 1024, pattern = "^[^\\u0000]*$")]
     mission: Option<RecordId>,
-    /// That ended so.
+    /// Only attempts with this outcome.
     outcome: Option<RunOutcome>,
-    /// Older than this one: the `next` of the page before.
+    /// Only attempts older than this id, which is the `next` of the page before.
     before: Option<i64>,
-    /// At most so many; 50 where not said.
+    /// The most attempts to answer with; 50 by default.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
 }
@@ -59,7 +59,7 @@ pub(super) async fn list_runs(
         outcome: params.outcome,
         before: params.before,
     };
-    // One more than asked for tells whether there is another page.
+    // One more is read than was asked for: it tells whether there is another page.
     let mut runs = runs::list(state.runner.store(), &filter, limit + 1).await?;
     let more = runs.len() > limit as usize;
     runs.truncate(limit as usize);
