@@ -52,6 +52,9 @@ const MINUTES_IN_TEN_YEARS: f64 = 5_256_000.0;
 
 impl Cadence {
     /// Reads the field as it stands in the record.
+    ///
+    /// # Errors
+    /// Where it is no cadence, or a value is out of its range.
     pub fn parse(raw: &RawValue) -> Result<Self, CadenceError> {
         let at = |hour, minute| civil::Time::new(hour, minute, 0, 0).map_err(|_| CadenceError::OutOfRange);
         match serde_json::from_str(raw.get()).map_err(|_| CadenceError::Unknown)? {

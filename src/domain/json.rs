@@ -36,12 +36,18 @@ pub enum Fault {
 }
 
 /// Reads a value, whose parts may be `Value`s.
+///
+/// # Errors
+/// Where [`check`] refuses the text, or it has another shape than `T`.
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
     check(text)?;
     serde_json::from_str(text).map_err(|error| Fault::of(&error))
 }
 
-/// Could this be read as a tree?
+/// Checks that a text could be read as a tree.
+///
+/// # Errors
+/// Where it is no JSON, is nested too deep, or holds what a tree cannot.
 pub fn check(text: &str) -> Result<(), Fault> {
     serde_json::from_str(text).map(|Sound| ()).map_err(|error| Fault::of(&error))
 }

@@ -115,7 +115,10 @@ pub struct Input {
 }
 
 impl Mission {
-    /// Refuses what we could not plan, or could not write back without harm.
+    /// Reads a record as a mission.
+    ///
+    /// # Errors
+    /// Where the mission could not be planned, or our row could not be written without harm.
     pub fn read(id: &str, record: &Record) -> Result<Self, Unreadable> {
         let text = |field| text_of(&record.fields, field).unwrap_or_default();
         let cadence = record
@@ -185,6 +188,9 @@ impl Mission {
     }
 
     /// The slot after `now`; `None` for a manual mission.
+    ///
+    /// # Errors
+    /// Where the cadence never comes, such as a cron expression for a 30 February.
     pub fn next_run(&self, now: Timestamp, default: &TimeZone) -> Result<Option<Timestamp>, Unreadable> {
         match self.cadence.next_run(now, &self.zone(default)) {
             None if self.cadence != Cadence::Manual => {
@@ -195,6 +201,9 @@ impl Mission {
     }
 
     /// The timestamp for our row, newer than every clock among the fields it sets.
+    ///
+    /// # Errors
+    /// Where one of these clocks is such that no later timestamp can pass it.
     pub fn write_timestamp(&self, now: Timestamp) -> Result<String, Unreadable> {
         let clocks: Vec<&str> = self.written_clocks.iter().map(String::as_str).collect();
         time::after(now, &clocks).ok_or_else(|| Unreadable {

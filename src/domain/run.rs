@@ -89,7 +89,7 @@ pub struct CallTokens {
 /// The end of a run.
 #[derive(Debug, Clone)]
 pub struct RunEnd {
-    /// How.
+    /// How it ended.
     pub outcome: RunOutcome,
     /// Why, where that is not plain; no text of the mission or the model.
     pub reason: Option<String>,

@@ -82,9 +82,9 @@ pub enum PlanError {
     /// A fault in one step.
     #[error("step {number}: {fault}")]
     Step {
-        /// Which, from 1.
+        /// Number of the step, from 1.
         number: usize,
-        /// What.
+        /// What is wrong with it.
         fault: StepFault,
     },
 }
@@ -108,7 +108,10 @@ pub enum StepFault {
 }
 
 impl Plan {
-    /// Both steps: [`Self::parse`], then the limits and the parameters.
+    /// Reads a plan that a user may be shown: [`Self::parse`], then the number of steps and their parameters.
+    ///
+    /// # Errors
+    /// The first fault, worded so that the model can mend it.
     pub fn read(text: &str, tools: &[Tool]) -> Result<Self, PlanError> {
         let plan = Self::parse(text, tools)?;
         if plan.steps.len() > MAX_STEPS {
@@ -120,7 +123,10 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The shape, and that every tool is on the list.
+    /// Reads the shape of a plan, and checks that every tool is on the list.
+    ///
+    /// # Errors
+    /// The first fault.
     pub fn parse(text: &str, tools: &[Tool]) -> Result<Self, PlanError> {
         let value = json_of(text)?;
         check_storable(&value, 0)?;
