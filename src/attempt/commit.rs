@@ -1,33 +1,21 @@
 //! The end of an attempt in the database: our row with the schedule's new state, or a skip.
 
 use jiff::Timestamp;
-use serde_json::value::RawValue;
 
+use super::ending::{Ending, Outcome};
 use super::recheck::{Recheck, recheck};
 use super::write_retry::WriteRetry;
 use super::{AttemptError, Report, Worker};
-use crate::attempt::retry::rest_after;
-use crate::domain::change::NewChange;
-use crate::domain::healing::Lost;
-use crate::domain::iteration::{Iteration, iteration_id};
+use crate::domain::iteration::iteration_id;
 use crate::domain::mission::{Mission, Standing};
 use crate::domain::run::{RunEnd, RunOutcome, Usage};
-use crate::planner::plan::Plan;
 use crate::store::healing::{Look, keep};
 use crate::store::log::append::{append, is_last_word};
 use crate::store::log::read::{FoldedMission, fold_mission};
 use crate::store::runs::finish;
 use crate::store::schedule::claimed::ClaimedMission;
-use crate::store::schedule::transition::{NextSlot, Transition, apply, give_back};
+use crate::store::schedule::transition::{Transition, apply, give_back};
 use crate::store::{StoreError, TRANSACTION, UserTx, with_timeout};
-
-/// What a slot ends with, and what goes with it.
-#[derive(Clone, Copy)]
-pub(super) enum Ending<'attempt> {
-    Planned(&'attempt Plan),
-    /// The last attempt failed.
-    Failed(&'attempt AttemptError),
-}
 
 /// How one try to write ended.
 enum Written {
@@ -35,17 +23,6 @@ enum Written {
     Done(Report),
     /// The lease is no longer ours: nothing is written.
     LeaseLost,
-}
-
-/// Our row of the slot, and where the schedule goes with it.
-struct Outcome {
-    change: NewChange,
-    transition: Transition,
-    end: RunEnd,
-    /// Rows of the mission with ours.
-    change_count: i64,
-    /// What our row restores.
-    lost: Lost,
 }
 
 impl Worker {
@@ -197,80 +174,4 @@ async fn write_back(
         append(tx, &claimed.mission_id, &outcome.change).await?;
     }
     Ok(held)
-}
-
-impl Ending<'_> {
-    /// What is to be written for a mission that has `change_count` rows.
-    fn outcome(
-        self,
-        claimed: &ClaimedMission,
-        mission: &Mission,
-        now: Timestamp,
-        next_run_at: Option<Timestamp>,
-        change_count: i64,
-        usage: &Usage,
-    ) -> Result<Outcome, AttemptError> {
-        let next = NextSlot { next_run_at, change_count: change_count + 1 };
-        // Rows that came after the claim are a device's: they end the count of failed slots.
-        let edited = change_count > claimed.change_count;
-        let transition = self.transition(next, if edited { 0 } else { claimed.failed_slots.0 });
-        let iteration = self.iteration(claimed, now, transition);
-        let timestamp = mission.write_timestamp(now)?;
-        let change = NewChange::append(&self.kept(mission), &iteration, next_run_at, timestamp)
-            .map_err(StoreError::from)?;
-        let end = RunEnd { iteration_id: Some(iteration.id), ..self.end(usage) };
-        Ok(Outcome { change, transition, end, change_count: change_count + 1, lost: mission.lost })
-    }
-
-    /// A plan takes the place of an unread one. Word of a slot that failed does not.
-    fn kept(self, mission: &Mission) -> Vec<Box<RawValue>> {
-        match self {
-            Self::Planned(_) => mission.read_iterations(),
-            Self::Failed(_) => mission.iterations.clone(),
-        }
-    }
-
-    fn transition(self, next: NextSlot, failed_before: u32) -> Transition {
-        match self {
-            Self::Planned(_) => Transition::Planned(next),
-            Self::Failed(_) => {
-                let failed_slots = failed_before.saturating_add(1);
-                Transition::SlotFailed { next, failed_slots, rest: rest_after(failed_slots) }
-            }
-        }
-    }
-
-    fn iteration(self, claimed: &ClaimedMission, finished: Timestamp, transition: Transition) -> Iteration {
-        let id = iteration_id(&claimed.mission_id, claimed.slot.0);
-        let started = claimed.claimed_at.0;
-        match (self, transition) {
-            (Self::Planned(plan), _) => plan.clone().into_iteration(id, started, finished),
-            (Self::Failed(error), transition) => {
-                let (comes_again, rests) = match transition {
-                    Transition::SlotFailed { next, rest, .. } => (next.next_run_at.is_some(), rest.is_some()),
-                    _ => (false, false),
-                };
-                Iteration::failed(
-                    id,
-                    started,
-                    finished,
-                    error.told_to_user(claimed.attempt.0, comes_again, rests),
-                )
-            }
-        }
-    }
-
-    fn end(self, usage: &Usage) -> RunEnd {
-        match self {
-            Self::Planned(_) => RunEnd::of(RunOutcome::Planned, None, usage),
-            Self::Failed(error) => RunEnd::of(RunOutcome::SlotFailed, Some(error.to_string()), usage),
-        }
-    }
-
-    fn report(self) -> Report {
-        match self {
-            Self::Planned(_) => Report::of(RunOutcome::Planned, true, None),
-            Self::Failed(error) => Report::failed(RunOutcome::SlotFailed, error),
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::commit::Ending;
+use super::ending::Ending;
 use super::write_retry::WriteRetry;
 use super::{AttemptError, Report, Worker};
 use crate::attempt::retry::{NextAttempt, Tried};

@@ -4,6 +4,7 @@
 //! call is checked again in the transaction that writes. Every attempt ends in the ledger.
 
 mod commit;
+mod ending;
 mod error;
 mod failure;
 mod heal;
@@ -21,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use commit::Ending;
+use ending::Ending;
 pub use error::AttemptError;
 use recheck::{Recheck, recheck};
 pub use report::Report;

@@ -9,8 +9,9 @@ use crate::domain::history::History;
 use crate::domain::mission::{Mission, Standing, Unreadable, Waiting};
 use crate::store::StoreError;
 use crate::store::log::read::FoldedMission;
+use crate::store::schedule::change::NextSlot;
 use crate::store::schedule::claimed::ClaimedMission;
-use crate::store::schedule::transition::{NextSlot, RetryAt, Transition};
+use crate::store::schedule::transition::{RetryAt, Transition};
 
 /// Is the claimed mission still to be planned?
 pub(super) enum Recheck {

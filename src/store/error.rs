@@ -1,32 +1,32 @@
-//! Why the database did not do as asked, and whose fault that is.
+//! Why the database did not do as asked, and who can mend it.
 
 use std::time::Duration;
 
 /// Why the database did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Connection or statement.
+    /// The connection broke, or the server refused a statement.
     #[error("database: {}", without_data(.0))]
     Database(#[from] sqlx::Error),
-    /// Nothing within the time that the asker has.
+    /// The server did not answer within this time.
     #[error("database: no answer within {} s", .0.as_secs())]
     NoAnswer(Duration),
     /// Every connection of the pool was in use for that long.
     #[error("database: no connection was free for {} s, DATABASE_POOL_SIZE may be too small", .0.as_secs())]
     NoConnectionFree(Duration),
-    /// What is read could not be followed by what is written: a standby, or switched so by somebody.
+    /// The server takes no writes: it is a standby, or an operator made it read-only.
     #[error("database: it takes no writes, it is read-only")]
     ReadOnly,
-    /// The versioned migrations.
+    /// A versioned migration of our own tables failed.
     #[error("migration: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
-    /// mana-sync has not been here yet.
+    /// mana-sync has not created its table yet.
     #[error("the table sync_changes is missing: mana-sync creates it when it starts")]
     NoSyncChanges,
-    /// Something of `access.sql` is missing.
+    /// Something that `mana-ai migrate` sets up is missing.
     #[error("the database is not set up for mana-ai ({0}): run `mana-ai migrate`")]
     NotSetUp(String),
-    /// Somebody dropped tables of ours, and the migrations that made them are recorded as done.
+    /// Tables of ours were dropped, while the migrations that made them are recorded as done.
     #[error(
         "{0}, though it was made once. Nothing in the schema mana_ai is anybody's data: DROP SCHEMA mana_ai CASCADE, \
          then `mana-ai migrate` makes all of it anew; the ledger and the retry state begin anew too"
@@ -42,15 +42,15 @@ pub enum StoreError {
         /// What to run instead.
         sql: String,
     },
-    /// A row or request without a user.
+    /// A transaction for a user was asked for with an empty user id.
     #[error("the user id is empty")]
     EmptyUser,
     /// A row that a later version of the suite wrote.
     #[error("change {id} has schema_version {version}, this service reads up to 1")]
     NewerSchema {
-        /// The row.
+        /// The row's id.
         id: uuid::Uuid,
-        /// Its version.
+        /// The row's `schema_version`.
         version: i32,
     },
     /// A mission that was just claimed has no rows: a policy is missing, for the moment or for good.
@@ -64,25 +64,25 @@ pub enum StoreError {
     Serialize(#[from] serde_json::Error),
 }
 
-/// Whose fault an error is, and so what helps.
+/// Who can mend an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
-    /// The database's, or of who runs it: gone, frozen, full, read-only, closed to us. Time helps, or an
+    /// The database, or who runs it: it is gone, frozen, full, read-only or closed to us. Time helps, or an
     /// operator; the mission at hand has nothing to do with it.
     Database,
-    /// Two met. The same again helps.
+    /// Two transactions met. The same once more helps.
     Conflict,
-    /// What the server refuses as we ask it: a privilege, a policy, a column that is not there. Whoever runs
-    /// it may mend that in a moment, or it may be this user's rows alone.
+    /// The server refuses the statement: a privilege or a column is missing, or a policy forbids it. An operator
+    /// may mend that in a moment, or it may concern this user's rows alone.
     Refusal,
-    /// The data at hand: only this mission fails, and it may fail for ever.
+    /// The mission's own data: only this mission fails, and it may fail each time.
     Mission,
-    /// Nothing but a new row of the mission helps.
+    /// Only a new row of the mission helps.
     Row,
 }
 
 impl StoreError {
-    /// Whose fault it is.
+    /// Who can mend it.
     pub fn blame(&self) -> Blame {
         match self {
             Self::EmptyUser | Self::NewerSchema { .. } => Blame::Row,
@@ -114,8 +114,8 @@ fn blame_of(error: &sqlx::Error) -> Blame {
     }
 }
 
-/// What Postgres says of a value repeats the value, and what a trigger says may repeat the row: neither is for
-/// a log or the ledger.
+/// The message without anybody's data: what Postgres says of a value repeats the value, and what a trigger says may
+/// repeat the row. Neither may get into the log or the ledger.
 fn without_data(error: &sqlx::Error) -> String {
     match code(error) {
         Some(code) if ["22", "P0"].contains(&&code[..2]) => format!("it refused the data (SQLSTATE {code})"),
@@ -123,7 +123,7 @@ fn without_data(error: &sqlx::Error) -> String {
     }
 }
 
-/// SQLSTATE, where the server said one: five ASCII characters.
+/// The SQLSTATE of the server's answer, where there is one: five ASCII characters.
 pub(super) fn code(error: &sqlx::Error) -> Option<String> {
     let code = error.as_database_error()?.code()?.into_owned();
     (code.len() == 5 && code.is_ascii()).then_some(code)

@@ -1,6 +1,7 @@
 //! `mana_ai.mission_schedule`: when each mission is due, and who works on it. Its states and transitions are
 //! drawn in docs/state-machine.md.
 
+pub mod change;
 pub mod claim;
 pub mod claimed;
 pub mod due;

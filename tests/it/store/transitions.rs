@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 use mana_ai::domain::run::{RunEnd, RunOutcome, Usage};
+use mana_ai::store::schedule::change::NextSlot;
 use mana_ai::store::schedule::claim::{ClaimScope, claim, renew};
 use mana_ai::store::schedule::claimed::ClaimedMission;
 use mana_ai::store::schedule::heal::follow_healing_row;
 use mana_ai::store::schedule::refresh::refresh;
 use mana_ai::store::schedule::release::release;
-use mana_ai::store::schedule::transition::{NextSlot, RetryAt, Transition, TransitionKind, give_back};
+use mana_ai::store::schedule::transition::{RetryAt, Transition, TransitionKind, give_back};
 use mana_ai::store::{Store, UserTx};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor};
