@@ -85,6 +85,7 @@ pub fn runner(config: &Config, stop: CancellationToken) -> Result<(Store, Arc<Ru
         lease: config.lease,
         policy,
         replica,
+        max_unread_per_user: config.max_unread_per_user,
         abandon: CancellationToken::new(),
         metrics,
     };
@@ -94,7 +95,8 @@ pub fn runner(config: &Config, stop: CancellationToken) -> Result<(Store, Arc<Ru
 fn settings(config: &Config) -> RunnerSettings {
     RunnerSettings {
         concurrency: config.concurrency,
-        per_user: config.user_concurrency,
+        // One at a time where unread plans are bounded: two at once would each not see the other's plan.
+        per_user: if config.max_unread_per_user.is_some() { 1 } else { config.user_concurrency },
         refresh_overlap: config.refresh_overlap,
         migrate: config.migrate_on_start,
         run_retention: config.run_retention,

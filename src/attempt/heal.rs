@@ -4,9 +4,8 @@ use jiff::Timestamp;
 
 use super::Worker;
 use crate::domain::change::NewChange;
-use crate::domain::fold::{Record, text_of};
 use crate::domain::healing::MAX_IN_A_ROW;
-use crate::domain::mission::iterations;
+use crate::domain::mission::{has_ended, iterations};
 use crate::domain::time;
 use crate::store::healing::{Look, QueuedLook, keep};
 use crate::store::log::append::{append, is_last_word};
@@ -77,10 +76,4 @@ fn decide(
     };
     let row = NewChange::heal(&healed.iterations, timestamp)?;
     Ok((Look::Healed(healed.lost), Some(row)))
-}
-
-/// Deleted, done or archived: nobody works with it any more. A paused mission may go on.
-fn has_ended(record: &Record) -> bool {
-    let deleted = record.fields.get("deletedAt").is_some_and(|value| value.get() != "null");
-    deleted || matches!(text_of(&record.fields, "state").as_deref(), Some("done" | "archived"))
 }

@@ -11,6 +11,7 @@ mod heal;
 mod recheck;
 mod report;
 pub mod retry;
+mod unread;
 mod write_retry;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use crate::planner::tools::TOOLS;
 use crate::store::log::read::fold_mission;
 use crate::store::schedule::claim;
 use crate::store::schedule::claimed::{ClaimedMission, POISON_CANDIDATE_AFTER};
+use crate::store::schedule::transition::{RetryAt, Transition};
 use crate::store::{Store, StoreError, TRANSACTION, UserTx, preflight, with_timeout};
 
 /// What an attempt works with.
@@ -57,6 +59,8 @@ pub struct Worker {
     pub policy: RetryPolicy,
     /// Who this process is, in the ledger: random, so that two of one host are two.
     pub replica: Uuid,
+    /// `MAX_UNREAD_PER_USER`; `None` sets no bound.
+    pub max_unread_per_user: Option<usize>,
     /// Cancelled when what runs has had its time: calls are dropped, leases given back.
     pub abandon: CancellationToken,
     /// Where it is counted.
@@ -136,13 +140,17 @@ impl Worker {
             let folded = fold_mission(&mut tx, &claimed.mission_id).await?;
             Ok((tx, folded))
         };
-        let (tx, folded) = with_timeout(TRANSACTION, read).await?;
+        let (mut tx, folded) = with_timeout(TRANSACTION, read).await?;
         // Between the claim and this the database may have become a standby: no call for what it cannot take.
         if !tx.is_writable() {
             return Err(StoreError::ReadOnly.into());
         }
         match recheck(folded, claimed, tx.began_at(), &self.default_zone)? {
             Recheck::Due(mission) => {
+                if let Some(reason) = self.too_many_unread(&mut tx, &claimed.mission_id).await? {
+                    let later = Transition::RetryAt(RetryAt::After(unread::LOOK_AGAIN_AFTER));
+                    return Ok(Read::Skipped(self.skip_attempt(tx, claimed, later, reason, None).await?));
+                }
                 tx.leave();
                 Ok(Read::Due(mission))
             }

@@ -46,6 +46,8 @@ pub struct Config {
     pub concurrency: usize,
     /// `USER_CONCURRENCY`: the most missions of one user that all replicas together plan at once.
     pub user_concurrency: u32,
+    /// `MAX_UNREAD_PER_USER`: the most plans of one user that may wait unread; `None` sets no bound.
+    pub max_unread_per_user: Option<usize>,
     /// `LEASE_MS`: how long a replica that no longer renews its lease keeps a mission.
     pub lease: Duration,
     /// `REFRESH_OVERLAP_MS`: how long a transaction of mana-sync may stay open and its rows still be found.
@@ -136,6 +138,12 @@ impl Config {
             tick_interval: read.ms("TICK_INTERVAL_MS", 60_000, 100..=DAY_MS),
             concurrency: read.number("TICK_CONCURRENCY", 8, 1..=1024, "missions"),
             user_concurrency: read.number("USER_CONCURRENCY", 2, 1..=1024, "missions"),
+            max_unread_per_user: read.parsed(
+                "MAX_UNREAD_PER_USER",
+                None,
+                "a whole number from 1 to 1000, plans",
+                |value| value.parse().ok().filter(|most| (1..=1000).contains(most)).map(Some),
+            ),
             lease: read.ms("LEASE_MS", 120_000, 1000..=DAY_MS),
             refresh_overlap: read.ms("REFRESH_OVERLAP_MS", 600_000, 0..=DAY_MS),
             time_zone: read.zone("MANA_TIME_ZONE", "Europe/Berlin"),

@@ -172,8 +172,7 @@ impl Mission {
 
     /// The iterations that stay beside a new plan: all but the plan that nobody has read, which it supersedes.
     pub fn read_iterations(&self) -> Vec<Box<RawValue>> {
-        let unread = |raw: &RawValue| json::read(raw.get()).is_ok_and(|past: PastIteration| past.is_unread());
-        self.iterations.iter().filter(|raw| !unread(raw)).cloned().collect()
+        self.iterations.iter().filter(|raw| !is_unread(raw)).cloned().collect()
     }
 
     /// Does an iteration with this id stand there already?
@@ -237,6 +236,17 @@ pub enum Waiting {
         /// How many.
         plans: usize,
     },
+}
+
+/// Is this iteration a plan of ours that no device has read?
+pub fn is_unread(iteration: &RawValue) -> bool {
+    json::read(iteration.get()).is_ok_and(|past: PastIteration| past.is_unread())
+}
+
+/// Is the mission deleted, done or archived? Then nobody works with it any more; a paused one may go on.
+pub fn has_ended(record: &Record) -> bool {
+    let deleted = record.fields.get("deletedAt").is_some_and(|value| value.get() != "null");
+    deleted || matches!(text_of(&record.fields, "state").as_deref(), Some("done" | "archived"))
 }
 
 /// The iterations in the record's own list.

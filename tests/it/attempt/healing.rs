@@ -44,7 +44,7 @@ async fn a_stale_title_edit_loses_no_plan() {
     assert!(iterations(&world).await.is_empty(), "the old list has the newer clock");
     let stats = world.tick().await;
     assert_eq!((stats.due_mission_count, stats.errors.len()), (0, 0), "{stats:?}");
-    assert_eq!(iterations(&world).await, [plan.clone()]);
+    assert_eq!(iterations(&world).await, std::slice::from_ref(&plan));
     let row = world.db.written().await.pop().unwrap();
     assert_eq!(row["data"], json!({ "iterations": [plan] }), "no other field is touched");
     assert_eq!(row["field_timestamps"].as_object().unwrap().len(), 1);
@@ -204,4 +204,20 @@ async fn healing_ends_no_wait_of_the_mission() {
     let runs = "SELECT count(*) FROM mana_ai.mission_runs WHERE outcome = 'skipped'";
     assert_eq!(world.db.count(runs).await, 1, "claimed once after the device's row, not after ours");
     assert_eq!(world.db.count(PLANS).await, 1);
+}
+
+#[tokio::test]
+async fn unread_plans_of_one_user_may_be_bounded() {
+    let world = World::with(&[("MAX_UNREAD_PER_USER", "2")]).await;
+    for (user, missions) in [("alice", ["m1", "m2", "m3"]), ("bob", ["m1", "m2", "m3"])] {
+        for mission in missions {
+            world.device(user).create_mission(mission, due_mission()).await.unwrap();
+        }
+    }
+    assert_eq!(world.tick().await.plans_written_back, 4, "two of each user");
+    let told = inspect(&world.store, "alice", Some("m3")).await.unwrap().remove(0);
+    assert!(told.status.reason.contains("MAX_UNREAD_PER_USER is 2"), "{}", told.status.reason);
+    let waiting =
+        "SELECT count(*) FROM mana_ai.mission_schedule WHERE not_before > now() AND not_before < 'infinity'";
+    assert_eq!(world.db.count(waiting).await, 2);
 }

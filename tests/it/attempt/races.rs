@@ -145,10 +145,9 @@ async fn one_unread_plan_is_enough() {
         .fetch_one(&world.db.admin)
         .await
         .unwrap();
-    assert_eq!(
-        (calls, reason.as_deref()),
-        (1, Some("1 unread plan(s) wait for a device; nothing new is planned before"))
-    );
+    let reason = reason.unwrap_or_default();
+    assert!(reason.starts_with("an unread plan waits for a device; the next one takes its place after 20"), "{reason}");
+    assert_eq!(calls, 1);
     device.stage("m1", now() + 2.seconds()).await.unwrap();
     assert_eq!(world.tick().await.plans_written_back, 1, "a device has read it");
 }
