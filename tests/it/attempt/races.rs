@@ -146,7 +146,10 @@ async fn one_unread_plan_is_enough() {
         .await
         .unwrap();
     let reason = reason.unwrap_or_default();
-    assert!(reason.starts_with("an unread plan waits for a device; the next one takes its place after 20"), "{reason}");
+    assert!(
+        reason.starts_with("an unread plan waits for a device; the next one takes its place after 20"),
+        "{reason}"
+    );
     assert_eq!(calls, 1);
     device.stage("m1", now() + 2.seconds()).await.unwrap();
     assert_eq!(world.tick().await.plans_written_back, 1, "a device has read it");

@@ -79,7 +79,7 @@ async fn missions_say_where_they_stand() {
 #[tokio::test]
 async fn a_mission_may_be_run_now() {
     let served = Served::new().await;
-    let device = served.world.device("alice");
+    let mut device = served.world.device("alice");
     let later = in_an_hour();
     device.create_mission("later", mission(later)).await.unwrap();
     device
@@ -103,6 +103,11 @@ async fn a_mission_may_be_run_now() {
                 "each time a plan of its own"
             );
             assert_eq!(row["data"]["iterations"][round - 1]["id"], run["iterationId"]);
+            // While no device has read that plan, no other is paid for.
+            let (status, run) = served.post(&format!("missions/alice/{id}/run")).await;
+            assert_eq!((status, &run["outcome"]), (StatusCode::OK, &json!("skipped")), "{id} {run}");
+            assert!(run["reason"].as_str().unwrap().starts_with("an unread plan waits"), "{id} {run}");
+            device.stage(id, now()).await.unwrap();
         }
     }
     let (_, run) = served.post("missions/alice/due/run").await;
