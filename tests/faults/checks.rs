@@ -2,10 +2,15 @@
 
 use std::collections::HashMap;
 
-use sqlx::Executor as _;
+use jiff::ToSpan as _;
+use mana_ai::demo::device::Device;
+use mana_ai::domain::time::iso;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Executor as _};
 use uuid::Uuid;
 
-use crate::support::{TestDb, World, due_mission};
+use super::records::Missing;
+use crate::support::{TestDb, World, due_mission, now};
 
 /// The rows that are not ours, as they were at a moment.
 pub struct UsersRows(HashMap<Uuid, String>);
@@ -22,13 +27,13 @@ impl UsersRows {
     }
 }
 
-/// Each with the count of its violations.
-const INVARIANTS: [(&str, &str); 3] = [
+/// Each with the count of its violations. A row of ours without `nextRunAt` is a healing row and brings no plan.
+const INVARIANTS: [(&str, &str); 5] = [
     (
         // Its id derives from mission and slot, and ours is the last one in our row.
         "slots with more than one row",
         "SELECT count(*) - count(DISTINCT data -> 'iterations' -> -1 ->> 'id') FROM sync_changes
-         WHERE client_id = 'mana-ai-runner'",
+         WHERE client_id = 'mana-ai-runner' AND data ? 'nextRunAt'",
     ),
     (
         "iterations that stand twice in a row",
@@ -36,14 +41,25 @@ const INVARIANTS: [(&str, &str); 3] = [
          WHERE client_id = 'mana-ai-runner' GROUP BY c.id, i ->> 'id' HAVING count(*) > 1) twice",
     ),
     (
-        // Says the same as the first without trusting the derived id.
+        // Says the same as the first without trusting the derived id. Only rows with `nextRunAt` say when a slot begins.
         "rows before their slot",
         "SELECT count(*) FROM (
              SELECT created_at, client_id, lag(client_id) OVER log AS earlier, lag(data ->> 'nextRunAt') OVER log AS slot
-             FROM sync_changes WHERE app_id = 'ai' AND table_name = 'aiMissions'
+             FROM sync_changes WHERE app_id = 'ai' AND table_name = 'aiMissions' AND data ? 'nextRunAt'
              WINDOW log AS (PARTITION BY user_id, record_id ORDER BY created_at, id)) rows
          WHERE client_id = 'mana-ai-runner' AND earlier = client_id
            AND coalesce(created_at < slot::timestamptz, true)",
+    ),
+    (
+        "missions with more healing rows than rows of devices",
+        "SELECT count(*) FROM (SELECT FROM sync_changes WHERE app_id = 'ai' AND table_name = 'aiMissions'
+         GROUP BY user_id, record_id HAVING count(*) FILTER (WHERE client_id <> 'mana-ai-runner')
+             < count(*) FILTER (WHERE client_id = 'mana-ai-runner' AND NOT data ? 'nextRunAt')) healed",
+    ),
+    (
+        "healing rows with more than iterations",
+        "SELECT count(*) FROM sync_changes WHERE client_id = 'mana-ai-runner' AND NOT data ? 'nextRunAt'
+         AND (data - 'iterations' <> '{}' OR field_timestamps - 'iterations' <> '{}')",
     ),
 ];
 
@@ -56,10 +72,14 @@ pub async fn violations(db: &TestDb, before: &UsersRows) -> Vec<String> {
     }
     let changed = before.lost_or_changed(&UsersRows::of(db).await);
     found.extend((changed > 0).then(|| format!("{changed} rows of users lost or changed")));
+    let Missing { plans, feedback } = Missing::of(db).await;
+    found.extend((plans > 0).then(|| format!("{plans} plans of ours lost")));
+    found.extend((feedback > 0).then(|| format!("{feedback} texts of feedback lost")));
     found
 }
 
-/// At most one row per slot, none early, no iteration twice, and the users' rows as they were.
+/// At most one plan's row per slot, none early, no iteration twice, a healing row at most for each row of a device; the
+/// users' rows as they were, every plan and every feedback in its mission's record.
 pub async fn check_invariants(world: &World, before: &UsersRows) {
     assert_eq!(violations(&world.db, before).await, Vec::<String>::new());
 }
@@ -111,6 +131,8 @@ async fn each_invariant_can_be_seen_broken() {
             "1 iterations that stand twice in a row",
             "1 rows before their slot",
             "1 rows of users lost or changed",
+            // Devices do not take a row without timestamps.
+            "1 plans of ours lost",
         ],
         &["1 slots with more than one row", "1 rows before their slot", "1 rows of users lost or changed"],
     ];
@@ -118,4 +140,81 @@ async fn each_invariant_can_be_seen_broken() {
         world.db.admin.execute(sabotage).await.unwrap();
         assert_eq!(violations(&world.db, &before).await, expected, "{sabotage}");
     }
+}
+
+/// A device with an old list hides what the next tick restores: until then the checks see it.
+#[tokio::test]
+async fn each_invariant_on_healing_can_be_seen_broken() {
+    let world = World::new().await;
+    let (tab, phone) = (world.device("alice"), world.device("alice").second());
+    tab.create_mission("m1", due_mission()).await.unwrap();
+    world.tick().await;
+    let before = UsersRows::of(&world.db).await;
+    let mut plans = iterations(&phone).await;
+    plans[0]["userFeedback"] = json!("Bitte nur Kräuter");
+    phone.edit_mission("m1", json!({ "iterations": plans }), now()).await.unwrap();
+    check_invariants(&world, &before).await;
+    tab.clone().stale().edit_mission("m1", json!({ "title": "Balkon" }), now()).await.unwrap();
+    let hidden = ["1 plans of ours lost", "1 texts of feedback lost"];
+    assert_eq!(violations(&world.db, &before).await, hidden);
+    world.tick().await;
+    check_invariants(&world, &before).await;
+
+    let healing_row = "client_id = 'mana-ai-runner' AND NOT data ? 'nextRunAt'";
+    let sabotage = [
+        (
+            format!("UPDATE sync_changes SET data = data || '{{\"title\": \"x\"}}' WHERE {healing_row}"),
+            "1 healing rows with more than iterations",
+        ),
+        (
+            format!(
+                "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, client_id, data)
+                 SELECT app_id, table_name, record_id, user_id, op, client_id, data - 'title'
+                 FROM sync_changes, generate_series(1, 3) WHERE {healing_row}"
+            ),
+            "1 missions with more healing rows than rows of devices",
+        ),
+    ];
+    for (sabotage, expected) in sabotage {
+        world.db.admin.execute(AssertSqlSafe(sabotage)).await.unwrap();
+        let found = violations(&world.db, &before).await;
+        assert!(found.iter().any(|violation| violation == expected), "{found:?}");
+    }
+}
+
+/// What nobody has read gives way to a newer plan, to a tab's plan of the same slot, and to the end of its mission.
+#[tokio::test]
+async fn a_plan_that_gave_way_is_not_lost() {
+    let world = World::new().await;
+    let tab = world.device("alice");
+    tab.create_mission("m1", due_mission()).await.unwrap();
+    world.tick().await;
+    let before = UsersRows::of(&world.db).await;
+    // As if it were older than an unread plan may become.
+    let mut old = iterations(&tab).await;
+    old[0]["startedAt"] = json!("2026-01-01T00:00:00.000Z");
+    let due = json!({ "iterations": old, "nextRunAt": iso(now() - 1.minute()) });
+    tab.edit_mission("m1", due, now()).await.unwrap();
+    assert_eq!(world.tick().await.plans_written_back, 1);
+    assert_eq!(iterations(&tab).await.len(), 1, "the second took the place of the first");
+    check_invariants(&world, &before).await;
+
+    let hidden = json!({ "iterations": [] });
+    tab.edit_mission("m1", hidden.clone(), now()).await.unwrap();
+    assert_eq!(violations(&world.db, &before).await, ["1 plans of ours lost"]);
+    let by_the_tab = json!({ "id": "tab", "source": "browser", "startedAt": iso(now()), "plan": [] });
+    tab.edit_mission("m1", json!({ "iterations": [by_the_tab] }), now()).await.unwrap();
+    check_invariants(&world, &before).await;
+
+    tab.create_mission("m2", due_mission()).await.unwrap();
+    world.tick().await;
+    tab.edit_mission("m2", hidden, now()).await.unwrap();
+    assert_eq!(violations(&world.db, &before).await, ["1 plans of ours lost"]);
+    tab.edit_mission("m2", json!({ "state": "archived" }), now()).await.unwrap();
+    check_invariants(&world, &before).await;
+}
+
+async fn iterations(device: &Device) -> Vec<Value> {
+    let record = device.pull("m1").await.unwrap().unwrap();
+    serde_json::from_str(record.fields["iterations"].get()).unwrap()
 }

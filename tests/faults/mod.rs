@@ -12,6 +12,7 @@ pub mod processes;
 pub mod proxy;
 pub mod random;
 mod readiness;
+mod records;
 mod refusals;
 mod results;
 mod soak;
