@@ -3,6 +3,7 @@
 mod answers;
 pub mod checks;
 mod database;
+mod devices;
 pub mod model;
 pub mod outage;
 pub mod plan;

@@ -1,24 +1,20 @@
 //! Three replicas under faults from a seed, and at the end the promise: every slot planned, failed visibly, or
-//! set aside with a reason.
+//! set aside with a reason, and no plan and no feedback lost to an old list of a device.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mana_ai::config;
 use mana_ai::demo::llm::Behaviour;
-use serde_json::json;
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
 use tokio::time::{sleep, timeout};
 
 use super::checks::{UsersRows, check_calls, check_invariants, connections};
+use super::devices::{Crowd, Devices};
 use super::plan::{Fault, plan_of_faults};
 use super::processes::state;
-use super::random::{Random, seed};
+use super::random::seed;
 use super::stage::Stage;
-use crate::support::{World, due_mission, now};
+use crate::support::World;
 
 const REPLICAS: usize = 3;
 /// Once all faults are over.
@@ -57,8 +53,11 @@ async fn every_slot_ends_whatever_happens() {
             snapshots.push(UsersRows::of(&stage.world.db).await);
         }
     }
-    let (created, edits) = devices.stop().await;
-    let settled = settle(&stage.world).await;
+    let mut devices = devices.stop().await;
+    stage.world.llm.behave(Behaviour::Plan);
+    devices.act_undisturbed().await;
+    let (created, edits) = (devices.created, devices.edits);
+    let settled = settle(&stage.world, &mut devices).await;
     println!("seed {seed}: {faults:?}; settled after {settled:?}; {created} missions, {edits} edits");
     summarize(&stage.world).await;
     check_end(&stage, created, faults.contains_key("TruncateSchedule")).await;
@@ -72,20 +71,51 @@ fn kind(fault: &Fault) -> String {
     text.split(['(', ' ']).next().unwrap().to_owned()
 }
 
-/// Neither written by us nor set aside.
-const OPEN: &str = "SELECT count(*) FROM (SELECT DISTINCT user_id, record_id AS mission_id FROM sync_changes) AS missions
+/// Neither planned, by us or by a tab, nor set aside.
+const OPEN: &str =
+    "SELECT count(*) FROM (SELECT DISTINCT user_id, record_id AS mission_id FROM sync_changes) AS missions
     LEFT JOIN mana_ai.mission_schedule USING (user_id, mission_id)
-    WHERE quarantined IS NOT TRUE AND NOT EXISTS (SELECT FROM sync_changes AS ours WHERE client_id = 'mana-ai-runner'
-        AND (ours.user_id, ours.record_id) = (missions.user_id, missions.mission_id))";
+    WHERE quarantined IS NOT TRUE AND NOT EXISTS (SELECT FROM sync_changes AS written
+        WHERE (client_id = 'mana-ai-runner' OR data @> '{\"iterations\": [{\"source\": \"browser\"}]}')
+        AND (written.user_id, written.record_id) = (missions.user_id, missions.mission_id))";
+/// Missions that a device wrote after us and at which nobody has looked since, and those that are queued.
+const QUEUED: &str = "WITH rows AS (
+        SELECT user_id, record_id AS mission_id, client_id, row_number() OVER log AS number,
+            bool_or(client_id = 'mana-ai-runner') OVER log AS after_ours
+        FROM sync_changes WINDOW log AS (PARTITION BY user_id, record_id ORDER BY created_at, id))
+    SELECT count(*) FROM (SELECT user_id, mission_id, max(number) AS last FROM rows
+        WHERE client_id <> 'mana-ai-runner' AND after_ours GROUP BY user_id, mission_id) AS edited
+    FULL JOIN mana_ai.mission_healing USING (user_id, mission_id)
+    WHERE coalesce(checked_count, 0) < greatest(last, change_count)";
+/// Under a lease, due, or soon tried again.
+const AT_WORK: &str = "SELECT count(*) FROM mana_ai.mission_schedule WHERE lease_token IS NOT NULL
+    OR next_run_at <= now() AND not_before < now() + interval '1 minute'";
 
-async fn settle(world: &World) -> Duration {
+/// All faults are over: the devices come back, and the ticks go on until nothing is left to do.
+async fn settle(world: &World, devices: &mut Crowd) -> Duration {
     world.llm.behave(Behaviour::Plan);
     let began = Instant::now();
-    if timeout(SETTLES_WITHIN, world.db.until(OPEN, |open| open == 0)).await.is_err() {
-        summarize(world).await;
-        panic!("{} slots are neither planned nor failed nor set aside", world.db.count(OPEN).await);
+    until_none(world, "slots that are neither planned nor failed nor set aside", OPEN).await;
+    for _ in 0..2 {
+        until_none(world, "missions to heal", QUEUED).await;
+        until_none(world, "missions that are due or at work", AT_WORK).await;
+        // A tab that overwrote what we restored three times in a row is left alone for an hour.
+        sqlx::query("UPDATE mana_ai.mission_healing SET healed_at = healed_at - interval '1 hour'")
+            .execute(&world.db.admin)
+            .await
+            .unwrap();
+        devices.come_back().await;
     }
+    until_none(world, "missions to heal", QUEUED).await;
+    until_none(world, "missions that are due or at work", AT_WORK).await;
     began.elapsed()
+}
+
+async fn until_none(world: &World, what: &str, sql: &'static str) {
+    if timeout(SETTLES_WITHIN, world.db.until(sql, |count| count == 0)).await.is_err() {
+        summarize(world).await;
+        panic!("{} {what} are left", world.db.count(sql).await);
+    }
 }
 
 async fn check_end(stage: &Stage, created: usize, truncated: bool) {
@@ -93,6 +123,8 @@ async fn check_end(stage: &Stage, created: usize, truncated: bool) {
     let missions = db.count("SELECT count(DISTINCT (user_id, record_id)) FROM sync_changes").await;
     assert!(missions >= i64::try_from(created).unwrap(), "what a device believes to be stored is there");
     check_calls(&stage.world).await;
+    let restored = "SELECT coalesce(sum(healing_rows), 0)::bigint FROM mana_ai.mission_healing";
+    assert!(db.count(restored).await > 0, "no list was old enough to hide anything: this shows nothing");
     let held = "SELECT count(*) FROM mana_ai.mission_schedule WHERE lease_token IS NOT NULL";
     assert_eq!(db.count(held).await, 0, "no lease is left");
     // A schedule that was emptied forgets whose runs are open: they are closed after two days.
@@ -111,61 +143,11 @@ async fn check_end(stage: &Stage, created: usize, truncated: bool) {
 async fn summarize(world: &World) {
     let sql = "SELECT coalesce(outcome, 'open') || ' ' || count(*) FROM mana_ai.mission_runs GROUP BY outcome
         UNION ALL SELECT 'rows with ' || (data -> 'iterations' -> -1 ->> 'overallStatus') || ' ' || count(*)
-            FROM sync_changes WHERE client_id = 'mana-ai-runner' GROUP BY data -> 'iterations' -> -1 ->> 'overallStatus'
+            FROM sync_changes WHERE client_id = 'mana-ai-runner' AND data ? 'nextRunAt' GROUP BY data -> 'iterations' -> -1 ->> 'overallStatus'
+        UNION ALL SELECT 'healing: ' || coalesce(problem, 'rows') || ' ' || sum(healing_rows) || ' of ' || count(*)
+            FROM mana_ai.mission_healing GROUP BY problem
         UNION ALL SELECT 'set aside ' || count(*) FROM mana_ai.mission_schedule WHERE quarantined
         ORDER BY 1";
     let lines: Vec<String> = sqlx::query_scalar(sql).fetch_all(&world.db.admin).await.unwrap();
     println!("{} calls; {}", world.llm.requests().len(), lines.join(", "));
-}
-
-/// They write missions all along, repeat what the database did not confirm, and edit some.
-struct Devices {
-    stop: Arc<AtomicBool>,
-    edits: Arc<AtomicUsize>,
-    task: tokio::task::JoinHandle<usize>,
-}
-
-impl Devices {
-    async fn start(world: &World, seed: u64) -> Self {
-        let direct = world.db.admin.connect_options().as_ref().clone();
-        let pool =
-            PgPoolOptions::new().acquire_timeout(Duration::from_secs(1)).connect_with(direct).await.unwrap();
-        let (stop, edits) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let (stopped, edited, store) = (Arc::clone(&stop), Arc::clone(&edits), world.store.clone());
-        let task = tokio::spawn(async move {
-            let mut random = Random::new(!seed);
-            let mut created = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                sleep(random.ms(0..250)).await;
-                write(&pool, &store, created).await;
-                created += 1;
-                if random.up_to(4) == 0 {
-                    let device = World::device_on(&pool, &store, "user-0");
-                    let old = format!("m{}", random.index(created) / 8 * 8);
-                    let edit = device.edit_mission(&old, json!({ "title": "anders" }), now());
-                    let done = timeout(Duration::from_secs(2), edit).await;
-                    edited.fetch_add(usize::from(matches!(done, Ok(Ok(())))), Ordering::Relaxed);
-                }
-            }
-            created
-        });
-        Self { stop, edits, task }
-    }
-
-    async fn stop(self) -> (usize, usize) {
-        self.stop.store(true, Ordering::Relaxed);
-        (self.task.await.unwrap(), self.edits.load(Ordering::Relaxed))
-    }
-}
-
-/// Until it is confirmed: the same row twice does no harm.
-async fn write(pool: &PgPool, store: &mana_ai::store::Store, mission: usize) {
-    let device = World::device_on(pool, store, &format!("user-{}", mission % 8));
-    let (id, data) = (format!("m{mission}"), due_mission());
-    while !matches!(
-        timeout(Duration::from_secs(2), device.create_mission(&id, data.clone())).await,
-        Ok(Ok(()))
-    ) {
-        sleep(Duration::from_millis(50)).await;
-    }
 }
