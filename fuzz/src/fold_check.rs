@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use mana_ai::domain::change::{ChangeRow, Clocks, Fields, NewChange, Op, WRITTEN_FIELDS};
 use mana_ai::domain::fold::{Fold, Record, fold as folded, text_of};
-use mana_ai::domain::iteration::{Iteration, iteration_id};
-use mana_ai::domain::mission::{Mission, Standing};
+use mana_ai::domain::history::History;
+use mana_ai::domain::iteration::{Iteration, PastIteration, iteration_id};
+use mana_ai::domain::json;
+use mana_ai::domain::mission::{Mission, Standing, iterations};
 use mana_ai::planner::plan::Plan;
 use mana_ai::planner::prompt;
 use mana_ai::planner::tools::TOOLS;
 use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
@@ -58,6 +59,9 @@ pub fn check(input: &[u8]) {
     let mut stream = Fold::default();
     sorted.iter().cloned().for_each(|row| stream.apply(row));
     assert_eq!(text, as_text(stream.finish()), "row by row");
+    for odd in [0, 1] {
+        healing(&sorted, |row| row.id.as_u128() % 2 == odd);
+    }
     // What came before a hard delete is gone.
     if let Some(deleted) = sorted.iter().rposition(is_hard_delete) {
         assert_eq!(text, as_text(folded(sorted.split_off(deleted))), "after a hard delete");
@@ -67,6 +71,27 @@ pub fn check(input: &[u8]) {
         record_is_sound(&record, &rows);
         mission(&record, &rows);
     }
+}
+
+/// One healing row is enough: of a healed list nothing is lost. No iteration is doubled.
+fn healing(sorted: &[ChangeRow], is_ours: impl Fn(&ChangeRow) -> bool) {
+    let (mut fold, mut history) = (Fold::default(), History::default());
+    for row in sorted {
+        history.apply(row, is_ours(row), &fold);
+        fold.apply(row.clone());
+    }
+    let Some(Ok(current)) = fold.finish().map(|record| iterations(&record)) else { return };
+    let healed = history.heal(&current).iterations;
+    let again = history.heal(&healed);
+    assert!(!again.lost.is_anything(), "healed once: {:?}", again.lost);
+    assert_eq!(format!("{healed:?}"), format!("{:?}", again.iterations), "it stays as it is");
+    assert!(has_twins(&current) || !has_twins(&healed), "an iteration stands twice");
+}
+
+fn has_twins(iterations: &[Box<RawValue>]) -> bool {
+    let past = iterations.iter().filter_map(|raw| json::read::<PastIteration>(raw.get()).ok());
+    let mut seen = BTreeSet::new();
+    past.filter(|iteration| !iteration.id.is_empty()).any(|iteration| !seen.insert(iteration.id))
 }
 
 fn is_hard_delete(row: &ChangeRow) -> bool {
@@ -170,6 +195,7 @@ fn owned((field, clock): (&str, &str)) -> (String, String) {
 }
 
 fn one_step() -> Plan {
-    let step = json!({ "toolName": "create_task", "params": { "title": "x" }, "rationale": "why" });
-    Plan::read(&json!({ "steps": [step] }).to_string(), &TOOLS).expect("a plan")
+    let step =
+        serde_json::json!({ "toolName": "create_task", "params": { "title": "x" }, "rationale": "why" });
+    Plan::read(&serde_json::json!({ "steps": [step] }).to_string(), &TOOLS).expect("a plan")
 }

@@ -18,7 +18,7 @@ use super::json;
 
 /// So many healing rows may follow one another while each is overwritten by the same loss. A device takes our row
 /// with the answer to its next push, so one that loses the same thing for the fourth time does not read at all.
-/// The next plan's row restores it once more.
+/// The next plan's row restores it once more, and so does a look an hour later.
 pub const MAX_IN_A_ROW: u32 = 3;
 
 /// A mission's iterations as all devices should have them.
@@ -171,11 +171,13 @@ fn with_values<'field>(
         iteration.get("plan").and_then(|plan| serde_json::from_str(plan.get()).ok()).unwrap_or_default();
     values.retain(|(field, value)| {
         let (step, name) = field.place();
-        let fields = match step {
-            None => Some(&mut iteration),
-            Some(id) => plan.iter_mut().find(|step| text_of(step, "id").as_deref() == Some(id)),
+        let set = |fields: &mut Fields| fields.insert(name.to_owned(), (*value).to_owned());
+        let Some(id) = step else {
+            set(&mut iteration);
+            return true;
         };
-        fields.map(|fields| fields.insert(name.to_owned(), (*value).to_owned())).is_some()
+        // All steps with that id, should there be several: one that kept another value would be lost again.
+        plan.iter_mut().filter(|step| text_of(step, "id").as_deref() == Some(id)).map(set).count() > 0
     });
     if !plan.is_empty() {
         iteration.insert("plan".into(), to_raw_value(&plan)?);

@@ -259,6 +259,34 @@ fn untouched_text_stays_byte_for_byte() {
     assert_eq!(format!("{list:?}"), format!("{expected:?}"));
 }
 
+#[test]
+fn steps_that_share_an_id_are_healed_once() {
+    let both = |status: &str| {
+        let one = with(plan("p1", AT), "/plan/1/id", json!("p1-0"));
+        with(with(one, "/plan/0/status", json!(status)), "/plan/1/status", json!(status))
+    };
+    let mut log = Log::create(json!([both("planned")]));
+    log.device(json!([both("approved")]));
+    log.device(json!([both("planned")]));
+    let (list, _) = log.healed();
+    assert_eq!(list, [both("approved")]);
+    log.ours(json!(list), NEXT);
+    assert!(!log.healed().1.is_anything(), "one row is enough");
+}
+
+#[test]
+fn unread_plans_in_a_row_are_counted_until_one_is_read() {
+    let mut log = Log::create(json!([]));
+    for slot in 0..9 {
+        log.ours(json!([plan(&format!("p{slot}"), AT)]), NEXT);
+        assert_eq!(read(&log.rows).1.unread_in_a_row(), slot + 1);
+    }
+    log.ours(json!([with(plan("failed", AT), "/overallStatus", json!("failed")), plan("p8", AT)]), NEXT);
+    assert_eq!(read(&log.rows).1.unread_in_a_row(), 9, "a slot that failed is no plan");
+    log.device(json!([with(plan("p8", AT), "/plan/0/proposalId", json!("proposal"))]));
+    assert_eq!(read(&log.rows).1.unread_in_a_row(), 0);
+}
+
 /// What happens, on which of three devices.
 #[derive(Debug, Clone, Copy)]
 enum Event {
