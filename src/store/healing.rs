@@ -15,7 +15,8 @@ pub struct QueuedLook {
     pub user_id: String,
     /// Its `record_id`.
     pub mission_id: String,
-    /// How many healing rows have followed one another so far, each overwritten by the same loss.
+    /// How many healing rows have followed one another so far, each overwritten by the same loss; none where the last
+    /// is older than an hour.
     pub in_a_row: i32,
 }
 
@@ -30,6 +31,14 @@ pub enum Look {
     Planned(Lost),
     /// Something is lost and stays so until the next plan's row, for this reason.
     Left(String),
+}
+
+/// Healing rows in a row, as far as the last is younger than an hour: whoever writes later is hardly the same tab, and
+/// would else never get what that one hid.
+macro_rules! in_a_row {
+    () => {
+        "(CASE WHEN healed_at > clock_timestamp() - interval '1 hour' THEN in_a_row ELSE 0 END)"
+    };
 }
 
 /// The keys of the rows alone: reading them unpacks no `data`. What the overlap shows again was noticed before, and
@@ -63,10 +72,12 @@ pub async fn notice(store: &Store, since: Option<Timestamp>) -> Result<(), Store
 /// Whatever the database answers.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn queued(store: &Store, limit: u32) -> Result<Vec<QueuedLook>, StoreError> {
-    let queued = sqlx::query_as(
-        "SELECT user_id, mission_id, in_a_row FROM mana_ai.mission_healing
-         WHERE checked_count < change_count ORDER BY user_id, mission_id LIMIT $1",
-    );
+    let queued = sqlx::query_as(concat!(
+        "SELECT user_id, mission_id, ",
+        in_a_row!(),
+        " AS in_a_row FROM mana_ai.mission_healing
+             WHERE checked_count < change_count ORDER BY user_id, mission_id LIMIT $1",
+    ));
     let queued = queued.bind(i64::from(limit));
     store.transaction(async |tx| Ok(queued.fetch_all(&mut **tx).await?)).await
 }
@@ -89,12 +100,14 @@ pub async fn keep(
         Look::Left(problem) => (false, Lost::default(), Some(problem)),
     };
     let kept = sqlx::query(
-        "UPDATE mana_ai.mission_healing SET checked_count = $3, change_count = greatest(change_count, $3),
-             in_a_row = CASE WHEN $4 THEN in_a_row + 1 WHEN $5::text IS NULL THEN 0 ELSE in_a_row END,
+        concat!(
+            "UPDATE mana_ai.mission_healing SET checked_count = $3, change_count = greatest(change_count, $3),
+             in_a_row = CASE WHEN $4 THEN ", in_a_row!(), " + 1 WHEN $5::text IS NULL THEN 0 ELSE in_a_row END,
              healing_rows = healing_rows + $4::int, healed_at = CASE WHEN $4 THEN clock_timestamp() ELSE healed_at END,
              iterations = iterations + $6, feedback = feedback + $7, statuses = statuses + $8,
              proposals = proposals + $9, problem = $5
          WHERE user_id = $1 AND mission_id = $2",
+        ),
     );
     let kept = kept.bind(tx.user_id().to_owned()).bind(mission_id).bind(change_count).bind(healing_row);
     let kept = kept.bind(problem).bind(i64::from(restored.iterations)).bind(i64::from(restored.feedback));

@@ -153,6 +153,27 @@ async fn a_tab_that_does_not_read_ends_it() {
 }
 
 #[tokio::test]
+async fn an_hour_after_a_tab_that_does_not_read_it_is_tried_again() {
+    let (world, plan) = planned().await;
+    for _ in 0..5 {
+        edit(&world, &json!([]), json!({ "title": "x" })).await;
+        world.tick().await;
+    }
+    assert_eq!(world.db.count(HEALING_ROWS).await, i64::from(MAX_IN_A_ROW));
+    let earlier = "UPDATE mana_ai.mission_healing SET healed_at = healed_at - interval '1 hour'";
+    sqlx::query(earlier).execute(&world.db.admin).await.unwrap();
+    // A device that has pulled: the record has no plan, so its list has none either.
+    edit(&world, &json!([]), json!({ "title": "y" })).await;
+    world.tick().await;
+    assert_eq!(iterations(&world).await, [plan]);
+    for _ in 0..5 {
+        edit(&world, &json!([]), json!({ "title": "z" })).await;
+        world.tick().await;
+    }
+    assert_eq!(world.db.count(HEALING_ROWS).await, 2 * i64::from(MAX_IN_A_ROW), "three more, not more");
+}
+
+#[tokio::test]
 async fn an_unread_plan_is_replaced_once_it_is_old() {
     let (world, plan) = planned().await;
     edit(&world, &json!([plan]), json!({ "nextRunAt": "2026-01-01T00:00:00.000Z" })).await;
