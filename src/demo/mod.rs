@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor as _, PgPool, Row as _};
 use tokio::net::TcpListener;
@@ -26,6 +26,7 @@ use self::device::Device;
 use self::llm::{Behaviour, StandIn};
 use crate::app;
 use crate::config::{self, Config};
+use crate::domain::mission;
 use crate::domain::staging::Proposal;
 use crate::store::Store;
 
@@ -101,7 +102,7 @@ impl Stage {
 
 async fn tell(url: &str, args: &DemoArgs) -> Result<Stage, DemoError> {
     let stage = set_up(url, args).await?;
-    let mut device = stage.device.clone();
+    let mut device = stage.device.second();
     print::step(
         4,
         "A tick, triggered over HTTP with the service key; two missions are due, one is later, one paused",
@@ -120,6 +121,7 @@ async fn tell(url: &str, args: &DemoArgs) -> Result<Stage, DemoError> {
     if stats["plansWrittenBack"] != 2 || again["dueMissionCount"] != 0 {
         return Err("that is not what should have happened: two plans, then nothing due".into());
     }
+    show_stale_tab(&stage).await?;
     print::done("Done: planned without a browser, approved by its user, attributed to the AI.");
     Ok(stage)
 }
@@ -127,7 +129,7 @@ async fn tell(url: &str, args: &DemoArgs) -> Result<Stage, DemoError> {
 async fn set_up(url: &str, args: &DemoArgs) -> Result<Stage, DemoError> {
     let db = PgPoolOptions::new().max_connections(4).connect(url).await?;
     db.execute(SYNC_CHANGES).await?;
-    let device = Device::new(db.clone(), Store::new(url, 2)?, USER, "demo-phone");
+    let device = Device::new(db.clone(), Store::new(url, 2)?, USER, "demo-tab");
     print::step(2, "A device writes four missions");
     for (id, what, data) in missions::all(now()) {
         print::fact(&format!("{id:14} „{}“, {what}", data["title"].as_str().unwrap_or_default()));
@@ -207,7 +209,7 @@ async fn show_row(db: &PgPool) -> Result<(), DemoError> {
 }
 
 async fn show_staging(device: &mut Device) -> Result<Option<Proposal>, DemoError> {
-    print::step(7, "The device pulls, and turns the steps into proposals");
+    print::step(7, "Another device pulls, and turns the steps into proposals");
     let mut all = Vec::new();
     for id in [missions::DUE, missions::REVIEWED] {
         all.extend(device.stage(id, now()).await?);
@@ -216,7 +218,7 @@ async fn show_staging(device: &mut Device) -> Result<Option<Proposal>, DemoError
         print::fact(&format!("{} ({})", proposal.summary, proposal.tool_name));
     }
     let second = device.second().stage(missions::DUE, now()).await?;
-    print::detail(&format!("a second device of the same user stages {} of them again", second.len()));
+    print::detail(&format!("a third device of the same user stages {} of them again", second.len()));
     Ok(all.into_iter().find(|proposal| proposal.tool_name == "create_task"))
 }
 
@@ -230,6 +232,36 @@ async fn show_approval(db: &PgPool, device: &Device, proposal: &Proposal) -> Res
     print::json("todo / tasks", &row.try_get::<Value, _>(0)?);
     print::json("actor", &row.try_get::<Value, _>(1)?);
     Ok(())
+}
+
+async fn show_stale_tab(stage: &Stage) -> Result<(), DemoError> {
+    print::step(
+        10,
+        "The tab that wrote the missions has not pulled since; it edits a title, and sends its old list too",
+    );
+    let tab = stage.device.clone().stale();
+    tab.edit_mission(missions::DUE, json!({ "title": "Wohnung und Balkon" }), now()).await?;
+    let hidden = iteration_count(&stage.device).await?;
+    print::fact(&format!("the plan is gone from the record, on every device: {hidden} iterations"));
+    tick(&stage.address).await?;
+    let restored = iteration_count(&stage.device).await?;
+    print::fact(&format!("the next tick restores it from the log: {restored} iteration"));
+    let row = "SELECT field_timestamps::text FROM sync_changes
+        WHERE client_id = 'mana-ai-runner' AND NOT data ? 'nextRunAt'";
+    let times: String = stage.db.fetch_one(row).await?.try_get(0)?;
+    print::detail(&format!(
+        "with a row that holds the iterations alone, so that the new title stays: {times}"
+    ));
+    if (hidden, restored) != (0, 1) {
+        return Err("that is not what should have happened: a plan hidden, then restored".into());
+    }
+    Ok(())
+}
+
+/// Of the mission that the tab edits.
+async fn iteration_count(device: &Device) -> Result<usize, DemoError> {
+    let record = device.pull(missions::DUE).await?.ok_or("the mission is gone")?;
+    Ok(mission::iterations(&record)?.len())
 }
 
 fn service_key() -> String {
