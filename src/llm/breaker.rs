@@ -164,11 +164,17 @@ impl Breaker {
         }
     }
 
-    /// Of two waits the longer one counts.
+    /// Of two waits the longer one counts, and keeps its own reason: [`Self::retry_configuration`] goes by the reason.
+    ///
+    /// So a fault of the configuration yields to no 429 and no 503 of another call that was in flight: somebody must
+    /// mend it, and those waits pass by themselves. Where such a wait still holds at the next tick, the probe is told
+    /// so and opens the circuit for that wait.
     fn open_until(&mut self, until: Instant, why: Why) {
-        let probing = self.open.as_ref().is_some_and(|open| open.probing);
-        let later = self.open.as_ref().map_or(until, |open| open.until.max(until));
-        self.open = Some(Open { until: later, why, probing });
+        match &mut self.open {
+            Some(open) if until < open.until => {}
+            Some(open) => (open.until, open.why) = (until, why),
+            None => self.open = Some(Open { until, why, probing: false }),
+        }
     }
 }
 

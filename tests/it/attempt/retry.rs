@@ -155,3 +155,51 @@ fn a_rate_limit_and_a_wrong_key_hold_it() {
     call(&mut breaker, CallEnd::of(Disposition::MissionFault, "400".into()), start);
     assert_eq!(breaker.why(), None, "it refused one call, so it takes others");
 }
+
+/// Two calls are in flight, and each is refused for another reason. The fault of the configuration is the one that every
+/// tick tries again, so it must not lend its 24 hours to the other one.
+#[test]
+fn a_fault_of_the_configuration_stays_one_when_another_call_is_told_to_wait() {
+    let wrong_key = CallEnd::of(Disposition::Misconfigured, "502 auth".into());
+    for wait in [
+        Disposition::ProvidersDown { retry_after: secs(15) },
+        Disposition::RateLimited { retry_after: secs(3600) },
+    ] {
+        let told_to_wait = CallEnd::of(wait, "wait".into());
+        for ends in [[&wrong_key, &told_to_wait], [&told_to_wait, &wrong_key]] {
+            let (mut breaker, start) = (breaker(), Instant::now());
+            let probes = [breaker.begin(start).unwrap(), breaker.begin(start).unwrap()];
+            for (probe, end) in probes.into_iter().zip(ends) {
+                breaker.end(probe, end.clone(), start + secs(1));
+            }
+            let next_tick = start + secs(60);
+            assert_eq!(breaker.why(), Some(&Why::Misconfigured("502 auth".into())), "{ends:?}");
+            assert!(breaker.begin(next_tick).is_err(), "not again in this tick: {ends:?}");
+            breaker.retry_configuration(next_tick);
+            assert_eq!(breaker.begin(next_tick), Ok(true), "the next tick tries: {ends:?}");
+            // The key is mended, and mana-llm still wants a wait: that one counts now, with its own reason.
+            breaker.end(true, told_to_wait.clone(), next_tick);
+            assert!(!matches!(breaker.why(), None | Some(Why::Misconfigured(_))), "{ends:?}");
+            assert_eq!(breaker.permit(next_tick + secs(3600)), Permit::Probe, "{ends:?}");
+        }
+    }
+}
+
+/// The shorter of two waits changes neither the end of the longer one nor its reason, in whichever order they come.
+#[test]
+fn the_longer_of_two_waits_keeps_its_reason() {
+    let down = CallEnd::of(Disposition::ProvidersDown { retry_after: secs(15) }, "503".into());
+    let limited = CallEnd::of(Disposition::RateLimited { retry_after: secs(90) }, "429".into());
+    for ends in [[&down, &limited], [&limited, &down]] {
+        let (mut breaker, start) = (breaker(), Instant::now());
+        let probes = [breaker.begin(start).unwrap(), breaker.begin(start).unwrap()];
+        for (probe, end) in probes.into_iter().zip(ends) {
+            breaker.end(probe, end.clone(), start);
+        }
+        assert_eq!(
+            breaker.permit(start),
+            Permit::Denied { why: Why::RateLimited, wait: secs(90) },
+            "{ends:?}"
+        );
+    }
+}
