@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 
 use super::change::{ChangeRow, Clocks, Fields, Op, SCHEDULE_FIELDS};
-use super::parts::{self, Value};
+use super::parts::{self, Padding, Value};
 use super::time::EPOCH;
 
 /// What the log says of one record.
@@ -78,6 +78,7 @@ pub struct Fold {
 struct Draft {
     fields: BTreeMap<String, Value>,
     clocks: Clocks,
+    padding: Padding,
 }
 
 /// The fold of rows in any order; `None` where the record was never there, or is hard-deleted.
@@ -126,7 +127,7 @@ impl Fold {
 
     /// The record after all rows.
     pub fn finish(self) -> Option<Record> {
-        let Draft { fields, clocks } = self.record?;
+        let Draft { fields, clocks, .. } = self.record?;
         let fields = fields.into_iter().map(|(field, value)| (field, value.close())).collect();
         Some(Record { fields, clocks })
     }
@@ -209,7 +210,8 @@ impl Draft {
             return;
         }
         let compare = literal.is_none();
-        self.fields.entry(field.to_owned()).or_insert_with(Value::null).set(path, compare, value);
+        let whole = self.fields.entry(field.to_owned()).or_insert_with(Value::null);
+        whole.set(path, compare, value, &mut self.padding);
     }
 }
 

@@ -19,6 +19,9 @@ const MAX_DEPTH: usize = 64;
 /// How far behind its end a list takes an index; the places between become `null`. Without a bound a name of twenty
 /// bytes would make a list of four billion elements.
 const MAX_GAP: usize = 100;
+/// How many such `null` the parts of one record may make in all. A record of 300 kB can hold a hundred thousand empty
+/// lists, and a gap in each of them would take a gigabyte.
+const MAX_PADDING: usize = 10_000;
 
 /// A value, opened as far as parts went into it.
 #[derive(Debug, Clone)]
@@ -29,6 +32,27 @@ pub(super) enum Value {
     Object(IndexMap<String, Value>),
     /// Elements.
     List(Vec<Value>),
+}
+
+/// How many `null` the parts of a record may still put into the gaps of its lists.
+#[derive(Debug, Clone)]
+pub(super) struct Padding {
+    left: usize,
+}
+
+impl Default for Padding {
+    fn default() -> Self {
+        Self { left: MAX_PADDING }
+    }
+}
+
+impl Padding {
+    /// Takes so many; none, and `false`, where fewer are left.
+    fn take(&mut self, count: usize) -> bool {
+        let suffices = count <= self.left;
+        self.left -= if suffices { count } else { 0 };
+        suffices
+    }
 }
 
 /// Does `name` go deeper than we follow?
@@ -59,7 +83,8 @@ impl Value {
     ///
     /// `compare`: no member was met yet whose key is the whole rest of the path, dots and all. Dexie compares the new
     /// value with the first such member, and sets nothing where both are the same text, number, boolean or null.
-    pub(super) fn set(&mut self, path: &str, compare: bool, value: Box<RawValue>) {
+    /// A list that would need more than what is left of `padding` stays as it is.
+    pub(super) fn set(&mut self, path: &str, compare: bool, value: Box<RawValue>, padding: &mut Padding) {
         if path.is_empty() {
             *self = Self::Closed(value);
             return;
@@ -67,8 +92,8 @@ impl Value {
         self.open();
         match self {
             Self::Closed(_) => {}
-            Self::Object(members) => set_member(members, path, compare, value),
-            Self::List(elements) => set_element(elements, path, compare, value),
+            Self::Object(members) => set_member(members, path, compare, value, padding),
+            Self::List(elements) => set_element(elements, path, compare, value, padding),
         }
     }
 
@@ -108,7 +133,13 @@ impl Value {
     }
 }
 
-fn set_member(members: &mut IndexMap<String, Value>, path: &str, mut compare: bool, value: Box<RawValue>) {
+fn set_member(
+    members: &mut IndexMap<String, Value>,
+    path: &str,
+    mut compare: bool,
+    value: Box<RawValue>,
+    padding: &mut Padding,
+) {
     if compare && let Some(literal) = members.get(path) {
         if literal.is_same_primitive(&value) {
             return;
@@ -120,17 +151,27 @@ fn set_member(members: &mut IndexMap<String, Value>, path: &str, mut compare: bo
     if key == "__proto__" && !members.contains_key(key) {
         return;
     }
-    members.entry(key.to_owned()).or_insert_with(Value::null).set(rest, compare, value);
+    members.entry(key.to_owned()).or_insert_with(Value::null).set(rest, compare, value, padding);
 }
 
 /// Keys that are no index would become properties of the list, which no JSON shows. `length` is left alone, too.
-fn set_element(elements: &mut Vec<Value>, path: &str, compare: bool, value: Box<RawValue>) {
+fn set_element(
+    elements: &mut Vec<Value>,
+    path: &str,
+    compare: bool,
+    value: Box<RawValue>,
+    padding: &mut Padding,
+) {
     let (key, rest) = path.split_once('.').unwrap_or((path, ""));
-    let Some(index) = index(key).filter(|index| *index <= elements.len() + MAX_GAP) else { return };
+    let Some(index) = index(key) else { return };
     if index >= elements.len() {
+        let gap = index - elements.len();
+        if gap > MAX_GAP || !padding.take(gap) {
+            return;
+        }
         elements.resize_with(index + 1, Value::null);
     }
-    elements[index].set(rest, compare, value);
+    elements[index].set(rest, compare, value, padding);
 }
 
 /// An index as JavaScript prints it: `0`, `12`, never `01`.

@@ -110,6 +110,28 @@ fn hostile_names_cost_what_they_weigh() {
     assert_eq!(endless.fields["x"].get(), "{}");
 }
 
+/// Each part makes a gap of a hundred in a list of its own. Without a bound in sum these would be ten million `null`, a
+/// gigabyte. A part that needs no padding is taken as before.
+#[test]
+fn padding_of_lists_is_bounded_in_sum() {
+    let lists = format!("[{}]", vec!["[]"; 100_000].join(","));
+    let mut stream = Fold::default();
+    let inserted = [("x".into(), raw(&lists)), ("createdAt".into(), raw("\"1\""))];
+    stream.apply(row(0, Op::Insert, inserted.into(), Clocks::new()));
+    for n in 0..100_u128 {
+        let parts: Fields =
+            (n * 1000..(n + 1) * 1000).map(|list| (format!("x.{list}.100"), raw("0"))).collect();
+        let clocks = parts.keys().map(|name| (name.clone(), "2".into())).collect();
+        stream.apply(row(n + 1, Op::Update, parts, clocks));
+    }
+    let last: Fields = [("x.99999.0".into(), raw("7")), ("x.99999.2".into(), raw("8"))].into();
+    let clocks = last.keys().map(|name| (name.clone(), "2".into())).collect();
+    stream.apply(row(101, Op::Update, last, clocks));
+    let record = stream.finish().unwrap();
+    assert_eq!(record.fields["x"].get().matches("null").count(), 10_000, "a hundred gaps, over all rows");
+    assert_eq!(values(&record)["x"][99_999], json!([7]), "what has no gap is set, a gap of one no more");
+}
+
 /// The value is opened once for all rows: ten thousand small rows over one large value.
 #[test]
 fn many_rows_open_a_value_once() {
