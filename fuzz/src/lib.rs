@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use mana_ai::domain::iteration::PastIteration;
 use mana_ai::llm::error::LlmError;
-use mana_ai::llm::response as answers;
+use mana_ai::llm::response::{self as answers, Reading};
 use mana_ai::planner::plan::{MAX_STEPS, Plan};
 use mana_ai::planner::tools::TOOLS;
 use serde_json::value::to_raw_value;
@@ -54,7 +54,7 @@ pub fn plan(input: &[u8]) {
 
 /// Body → content: what a lookup in a tree finds, which is simpler, and larger.
 pub fn answer(input: &[u8]) {
-    let read = answers::read(input);
+    let Reading { tokens, answer: read } = answers::read(input);
     let tree = serde_json::from_slice::<Value>(input).unwrap_or_default();
     let choice = tree["choices"].get(0).unwrap_or(&Value::Null);
     let stopped = choice["finish_reason"].as_str().unwrap_or_default();
@@ -68,10 +68,10 @@ pub fn answer(input: &[u8]) {
     // The one fault that a tree does not know: it is the tree's own.
     if read != Err(LlmError::BadResponse("its body holds a key that cannot be read safely")) {
         assert_eq!(read.as_ref().ok().map(|answer| &answer.content), expected.as_ref());
+        // Also of an answer without a text.
+        assert_eq!(tokens.prompt, tree["usage"]["prompt_tokens"].as_u64().unwrap_or_default());
     }
     if let Ok(answer) = read {
-        let tokens = tree["usage"]["prompt_tokens"].as_u64().unwrap_or_default();
-        assert_eq!(answer.tokens.prompt, tokens);
         plan_text(&answer.content);
     }
 }

@@ -9,7 +9,8 @@ use serde_json::json;
 use tracing::Span;
 
 use super::error::{LlmError, StopReason};
-use super::{refusal, response};
+use super::refusal;
+use super::response::{self, Answer, Reading};
 use crate::config::Config;
 use crate::domain::run::CallTokens;
 use crate::planner::prompt::Messages;
@@ -52,12 +53,17 @@ pub enum Credential {
 pub struct Completion {
     /// `choices[0].message.content`.
     pub content: String,
-    /// The model behind the alias, if mana-llm told it.
-    pub resolved_model: Option<String>,
-    /// What the call cost.
-    pub tokens: CallTokens,
     /// Why the model stopped, where that was not by itself: the content may be half a plan.
     pub stopped: Option<StopReason>,
+}
+
+/// What a call cost that mana-llm answered with a success, also where the answer holds no usable text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cost {
+    /// The model behind the alias, if mana-llm told it.
+    pub resolved_model: Option<String>,
+    /// 0 where mana-llm did not tell them.
+    pub tokens: CallTokens,
 }
 
 impl LlmClient {
@@ -85,22 +91,27 @@ impl LlmClient {
         Ok(Self { http, endpoint, credential, model, timeout })
     }
 
-    /// Asks for a plan. Dropping the future drops the call.
+    /// Asks for a plan. Dropping the future drops the call. `cost` is set as soon as the body of a success was read: an
+    /// answer that is of no use was paid for all the same.
     ///
     /// # Errors
     /// Each way to get no completion is a case of [`LlmError`].
     #[tracing::instrument(name = "llm_call", skip_all, fields(otel.kind = "client", model = self.model, status,
         error_kind, resolved_model, prompt_tokens, completion_tokens, latency_ms, otel.status_code))]
-    pub async fn complete(&self, messages: &Messages) -> Result<Completion, LlmError> {
+    pub async fn complete(
+        &self,
+        messages: &Messages,
+        cost: &mut Option<Cost>,
+    ) -> Result<Completion, LlmError> {
         let began = Instant::now();
-        let result = tokio::time::timeout(self.timeout, self.call(messages))
+        let result = tokio::time::timeout(self.timeout, self.call(messages, cost))
             .await
             .unwrap_or(Err(LlmError::Timeout(self.timeout)));
-        record(&result, began.elapsed());
+        record(result.as_ref().err(), cost.as_ref(), began.elapsed());
         result
     }
 
-    async fn call(&self, messages: &Messages) -> Result<Completion, LlmError> {
+    async fn call(&self, messages: &Messages, cost: &mut Option<Cost>) -> Result<Completion, LlmError> {
         let body = json!({
             "model": self.model,
             "temperature": TEMPERATURE,
@@ -124,7 +135,9 @@ impl LlmClient {
         if is_encoded(&headers) {
             return Err(LlmError::BadResponse("its body is compressed, which was not asked for"));
         }
-        completion(&headers, &self.body(response).await?)
+        let Reading { tokens, answer } = response::read(&self.body(response).await?);
+        *cost = Some(Cost { resolved_model: resolved_model(&headers), tokens });
+        answer.map(|Answer { content, stopped }| Completion { content, stopped })
     }
 
     fn authorize(&self, request: RequestBuilder) -> RequestBuilder {
@@ -155,32 +168,23 @@ impl LlmClient {
 }
 
 /// Writes the end of the call into its span.
-fn record(result: &Result<Completion, LlmError>, latency: Duration) {
+fn record(error: Option<&LlmError>, cost: Option<&Cost>, latency: Duration) {
     let span = Span::current();
     span.record("latency_ms", ms(latency));
-    match result {
-        Ok(completion) => {
-            span.record("resolved_model", completion.resolved_model.as_deref());
-            span.record("prompt_tokens", completion.tokens.prompt);
-            span.record("completion_tokens", completion.tokens.completion);
-        }
-        Err(error) => {
-            span.record("error_kind", <&str>::from(error));
-            span.record("otel.status_code", "ERROR");
-        }
+    if let Some(cost) = cost {
+        span.record("resolved_model", cost.resolved_model.as_deref());
+        span.record("prompt_tokens", cost.tokens.prompt);
+        span.record("completion_tokens", cost.tokens.completion);
+    }
+    if let Some(error) = error {
+        span.record("error_kind", <&str>::from(error));
+        span.record("otel.status_code", "ERROR");
     }
 }
 
-fn completion(headers: &HeaderMap, body: &[u8]) -> Result<Completion, LlmError> {
-    let answer = response::read(body)?;
-    let resolved_model =
-        headers.get(RESOLVED_HEADER).and_then(|model| model.to_str().ok()).filter(|model| is_name(model));
-    Ok(Completion {
-        content: answer.content,
-        resolved_model: resolved_model.map(str::to_owned),
-        tokens: answer.tokens,
-        stopped: answer.stopped,
-    })
+fn resolved_model(headers: &HeaderMap) -> Option<String> {
+    let model = headers.get(RESOLVED_HEADER)?.to_str().ok()?;
+    is_name(model).then(|| model.to_owned())
 }
 
 /// Does this look like the name of a model? A header is free text, and this one becomes a label and a column.

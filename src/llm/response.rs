@@ -9,24 +9,36 @@ use super::error::{LlmError, StopReason};
 use crate::domain::json::{self, Fault, field};
 use crate::domain::run::CallTokens;
 
+/// What we read of the body of a success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// What the call cost. An answer without a usable text is paid for as well.
+    pub tokens: CallTokens,
+    /// What the model said.
+    ///
+    /// [`LlmError::BadResponse`] where the body is no completion, [`LlmError::NoText`] where its model stopped early and
+    /// left no text. A filter may leave the first half of one; that is no answer either.
+    pub answer: Result<Answer, LlmError>,
+}
+
 /// What we read of a chat completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// `choices[0].message.content`.
     pub content: String,
-    /// What the call cost.
-    pub tokens: CallTokens,
     /// `choices[0].finish_reason`, where it is one that leaves half a text.
     pub stopped: Option<StopReason>,
 }
 
-/// Reads a completion.
-///
-/// # Errors
-/// [`LlmError::BadResponse`] where the body is no completion, [`LlmError::NoText`] where its model stopped early and
-/// left no text. A filter may leave the first half of one; that is no answer either.
-pub fn read(body: &[u8]) -> Result<Answer, LlmError> {
-    let text = json_text(body).map_err(LlmError::BadResponse)?;
+/// Reads a completion. A body that is no JSON told no tokens.
+pub fn read(body: &[u8]) -> Reading {
+    match json_text(body) {
+        Ok(text) => Reading { tokens: tokens(text), answer: answer(text) },
+        Err(fault) => Reading { tokens: CallTokens::default(), answer: Err(LlmError::BadResponse(fault)) },
+    }
+}
+
+fn answer(text: &str) -> Result<Answer, LlmError> {
     let bad = LlmError::BadResponse;
     let choices: Vec<&RawValue> = field(text, "choices").ok_or(bad("its body is no chat completion"))?;
     let choice = choices.first().ok_or(bad("its list of choices is empty"))?.get();
@@ -38,7 +50,7 @@ pub fn read(body: &[u8]) -> Result<Answer, LlmError> {
         (Ok(content), Some(StopReason::Length)) if content.is_empty() => {
             Err(LlmError::NoText(StopReason::Length))
         }
-        (Ok(content), _) => Ok(Answer { content, tokens: tokens(text), stopped }),
+        (Ok(content), _) => Ok(Answer { content, stopped }),
         (Err(_), Some(stopped)) => Err(LlmError::NoText(stopped)),
         (Err(fault), None) => Err(bad(fault)),
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::breaker::{Breaker, BreakerSettings, CallEnd, Permit, State, Why};
-use super::client::{Completion, LlmClient};
+use super::client::{Completion, Cost, LlmClient};
 use super::error::LlmError;
 use crate::domain::run::Usage;
 use crate::metrics::{GaugeGuard, Metrics};
@@ -51,32 +51,31 @@ impl LlmService {
     }
 
     /// Makes one call, if the circuit lets it begin. Adds to `usage` the time that it took, also where it fails or is
-    /// dropped, and its tokens.
+    /// dropped, and the tokens of its answer, also of one that is of no use.
     ///
     /// # Errors
     /// [`CallError::CircuitOpen`] where no call may begin now, [`CallError::Llm`] where it failed.
     pub async fn complete(&self, messages: &Messages, usage: &mut Usage) -> Result<Completion, CallError> {
         let mut report = BreakerReport::begin(self).map_err(CallError::CircuitOpen)?;
         let latency = LatencyGuard { began: Instant::now(), total: usage.latency.get_or_insert_default() };
-        let result = self.client.complete(messages).await;
+        let mut cost = None;
+        let result = self.client.complete(messages, &mut cost).await;
         let took = latency.began.elapsed();
         drop(latency);
-        self.count(&result, took);
-        match &result {
-            Ok(completion) => {
-                usage.add_call(completion.resolved_model.as_deref(), completion.tokens);
-                report.end = CallEnd::Answered;
-            }
-            Err(error) => report.end = CallEnd::of(error.disposition(), error.to_string()),
+        self.count(cost.as_ref(), took);
+        if let Some(cost) = &cost {
+            usage.add_call(cost.resolved_model.as_deref(), cost.tokens);
         }
+        report.end = match &result {
+            Ok(_) => CallEnd::Answered,
+            Err(error) => CallEnd::of(error.disposition(), error.to_string()),
+        };
         Ok(result?)
     }
 
-    fn count(&self, result: &Result<Completion, LlmError>, took: Duration) {
-        let completion = result.as_ref().ok();
-        let model = completion.and_then(|completion| completion.resolved_model.as_deref());
-        let tokens = completion.map(|completion| completion.tokens).unwrap_or_default();
-        self.metrics.count_call(model, took, tokens);
+    fn count(&self, cost: Option<&Cost>, took: Duration) {
+        let model = cost.and_then(|cost| cost.resolved_model.as_deref());
+        self.metrics.count_call(model, took, cost.map(|cost| cost.tokens).unwrap_or_default());
     }
 
     /// Lets one call try whether a fault of the configuration has been mended. For the start of a tick, and for a run

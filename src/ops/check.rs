@@ -116,9 +116,11 @@ async fn writable(store: &Store) -> Result<String, String> {
 async fn call(config: &Config) -> Result<String, String> {
     let llm = LlmClient::from_config(config).map_err(|error| error.to_string())?;
     let began = Instant::now();
-    match llm.complete(&prompt::smallest()).await {
-        Ok(completion) => {
-            let model = completion.resolved_model.unwrap_or_else(|| config.llm_model.clone());
+    let mut cost = None;
+    match llm.complete(&prompt::smallest(), &mut cost).await {
+        Ok(_) => {
+            let resolved = cost.and_then(|cost| cost.resolved_model);
+            let model = resolved.unwrap_or_else(|| config.llm_model.clone());
             Ok(format!("{model} answered after {} ms", began.elapsed().as_millis()))
         }
         // Only what says nothing of its cause gets a guess at it.

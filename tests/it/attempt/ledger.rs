@@ -265,6 +265,36 @@ async fn an_unusable_answer_may_be_repaired() {
     assert_eq!((stats.parse_failures, world.llm.requests().len()), (1, 4), "one repair, not more");
 }
 
+/// A model that is cut while it still thinks has written no text, and bills for what it thought.
+#[tokio::test]
+async fn an_answer_without_a_text_was_paid_for_all_the_same() {
+    let stopped = |reason: Value, content: Value| json!([{ "finish_reason": reason, "message": { "content": content } }]);
+    for (choices, told) in [
+        (stopped(json!("length"), Value::Null), "finish_reason length"),
+        (stopped(json!("content_filter"), json!("{\"ste")), "finish_reason content_filter"),
+        (stopped(json!("stop"), Value::Null), "its message's content is null"),
+        (json!([]), "its list of choices is empty"),
+    ] {
+        let world = World::new().await;
+        world.device("alice").create_mission("m1", due_mission()).await.unwrap();
+        let usage = json!({ "prompt_tokens": 700, "completion_tokens": 4096 });
+        let body = json!({ "choices": choices, "usage": usage }).to_string();
+        let headers = vec![("x-mana-llm-resolved", "thinker/large".to_owned())];
+        world.llm.behave(Behaviour::Raw(200, headers, body.into_bytes()));
+        world.tick().await;
+        let run = runs(&world).await.remove(0);
+        assert!(run.reason.as_deref().unwrap().contains(told), "{run:?}");
+        assert_eq!(run.outcome.as_deref(), Some("failed"), "{told}");
+        assert_eq!((run.prompt_tokens, run.completion_tokens), (Some(700), Some(4096)), "{told}");
+        assert_eq!(run.model.as_deref(), Some("thinker/large"), "{told}");
+        let metrics = world.runner.metrics().text().unwrap();
+        for (kind, count) in [("prompt", 700), ("completion", 4096)] {
+            let line = format!(r#"llm_tokens_total{{kind="{kind}",model="thinker/large"}} {count}"#);
+            assert!(metrics.contains(&line), "{line} in {metrics}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_is_set_aside_and_listed() {
     let world = World::new().await;

@@ -25,7 +25,7 @@ pub async fn ask(behaviour: Behaviour, timeout_ms: u64) -> Result<String, LlmErr
     let stand_in = StandIn::start(behaviour).await.unwrap();
     let message = |role| Message { role, content: MARKER.into() };
     let messages = Messages(vec![message("system"), message("user")]);
-    let answer = soon(client(stand_in.url(), timeout_ms).complete(&messages)).await;
+    let answer = soon(client(stand_in.url(), timeout_ms).complete(&messages, &mut None)).await;
     answer.map(|completion| completion.content)
 }
 
@@ -220,7 +220,7 @@ async fn nobody_there_is_unreachable() {
     let message = |role| Message { role, content: MARKER.into() };
     let messages = Messages(vec![message("system"), message("user")]);
     // Port 1 of loopback refuses.
-    let error = soon(client("http://127.0.0.1:1", 20_000).complete(&messages)).await.unwrap_err();
+    let error = soon(client("http://127.0.0.1:1", 20_000).complete(&messages, &mut None)).await.unwrap_err();
     assert!(matches!(&error, LlmError::Unreachable(cause) if cause.contains("refused")), "{error}");
 }
 
