@@ -260,6 +260,8 @@ async fn the_demo_runs() {
             "stages 0 of them again",
             "\"kind\": \"ai\"",
             "\"dueMissionCount\": 0",
+            "on every device: 0 iterations",
+            "from the log: 1 iteration",
         ] {
             assert!(told.contains(expected), "{expected} is not in {told}");
         }
