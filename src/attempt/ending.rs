@@ -55,7 +55,7 @@ impl Ending<'_> {
         let change = NewChange::append(&self.kept(mission), &iteration, next_run_at, timestamp)
             .map_err(StoreError::from)?;
         let end = RunEnd { iteration_id: Some(iteration.id), ..self.end(usage) };
-        Ok(Outcome { change, transition, end, change_count: change_count + 1, lost: mission.lost })
+        Ok(Outcome { change, transition, end, change_count: change_count + 1, lost: self.restored(mission) })
     }
 
     /// A plan takes the place of an unread one. Word of a slot that failed does not.
@@ -63,6 +63,17 @@ impl Ending<'_> {
         match self {
             Self::Planned(_) => mission.read_iterations(),
             Self::Failed(_) => mission.iterations.clone(),
+        }
+    }
+
+    /// Of what the record's list does not have: all but the plan whose place ours takes.
+    fn restored(self, mission: &Mission) -> Lost {
+        match self {
+            Self::Planned(_) => {
+                let iterations = mission.lost.iterations.saturating_sub(mission.lost_unread);
+                Lost { iterations, ..mission.lost }
+            }
+            Self::Failed(_) => mission.lost,
         }
     }
 

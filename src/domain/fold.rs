@@ -120,6 +120,19 @@ impl Fold {
         self.record.as_ref()?.text_of(field)
     }
 
+    /// Would the next row set this field? It would where the record is unknown, and where its clock wins.
+    pub fn would_take(&self, row: &ChangeRow, field: &str) -> bool {
+        let time = match row.op {
+            Op::Insert => self.insert_time(&row.data),
+            Op::Update => row.field_timestamps.get(field).cloned().unwrap_or_default(),
+            Op::Delete => return false,
+        };
+        let Some(record) = &self.record else { return true };
+        let stand_in = || self.rules.updated_at_stands_in.then(|| record.text_of("updatedAt")).flatten();
+        let clock = record.clocks.get(field).cloned().or_else(stand_in).unwrap_or_default();
+        wins(&time, &clock)
+    }
+
     /// A copy of the record after the rows so far.
     pub fn record(&self) -> Option<Record> {
         self.clone().finish()
@@ -134,10 +147,13 @@ impl Fold {
 
     /// All fields of an insert have the time of the record; what an insert says of single fields' clocks is not read.
     fn insert(&mut self, data: Fields) {
-        let time = text_of(&data, "updatedAt")
-            .or_else(|| text_of(&data, "createdAt"))
-            .unwrap_or_else(|| self.rules.undated_insert.to_owned());
+        let time = self.insert_time(&data);
         self.merge(data.into_iter().map(|(name, value)| (name, value, time.clone())).collect());
+    }
+
+    fn insert_time(&self, data: &Fields) -> String {
+        let time = text_of(data, "updatedAt").or_else(|| text_of(data, "createdAt"));
+        time.unwrap_or_else(|| self.rules.undated_insert.to_owned())
     }
 
     /// A field without a timestamp never reaches a device, so it does not exist for us either.

@@ -4,30 +4,32 @@
 //! A healing row is the same row as that of a plan, without a new iteration and with `nextRunAt` as it is. When
 //! one is written is for the caller to decide; [`MAX_IN_A_ROW`] bounds how many.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::change::Fields;
-use super::fold::text_of;
-use super::history::{Field, History, Merged, Slot, Version, string};
+use super::history::{History, Merged, Slot};
 use super::iteration::PastIteration;
 use super::json;
+use super::version::{Field, Version, step_id, string};
 
-/// So many healing rows may follow one another while each is overwritten by the same loss. A device takes our row
-/// with the answer to its next push, so one that loses the same thing for the fourth time does not read at all.
-/// The next plan's row restores it once more, and so does a look an hour later.
+/// After so many healing rows without a look between them that found nothing lost, no more is written: a device takes our
+/// row with the answer to its next push, so one that overwrites three of them does not read. The next plan's row restores
+/// what is lost, and so does a look an hour later.
 pub const MAX_IN_A_ROW: u32 = 3;
 
 /// A mission's iterations as all devices should have them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Healed {
     /// Oldest first. What nobody has to change is the record's own text, byte for byte.
     pub iterations: Vec<Box<RawValue>>,
     /// What of it the record's list does not have.
     pub lost: Lost,
+    /// How many of those iterations are plans that no device has read.
+    pub lost_unread: u32,
 }
 
 /// What a record's list lacks of what its log has.
@@ -65,29 +67,28 @@ impl History {
     ///
     /// A plan of ours that we superseded is left out; that alone is no loss. What has no id stays where it is.
     pub fn heal(&self, current: &[Box<RawValue>]) -> Healed {
-        let mut lost = Lost::default();
-        let mut present = HashMap::new();
-        let mut placed: Vec<(Option<usize>, Box<RawValue>)> = Vec::new();
+        let mut healed = Healed::default();
+        let mut present = HashSet::new();
+        let mut kept: Vec<(Option<usize>, Box<RawValue>)> = Vec::new();
         for text in current {
             let version = Version::read(text);
             let known = version.and_then(|version| Some((self.find(&version.id)?, version)));
             let Some(((index, merged), version)) = known else {
-                placed.push((None, text.clone()));
+                kept.push((None, text.clone()));
                 continue;
             };
-            present.insert(index, ());
+            present.insert(index);
             if !(merged.superseded && merged.is_unread()) {
-                placed.push((Some(index), merged.completed(text, &version, &mut lost)));
+                kept.push((Some(index), merged.completed(text, &version, &mut healed.lost)));
             }
         }
-        for (index, merged) in self.iterations.iter().enumerate() {
-            if !present.contains_key(&index) && self.is_missed(index, merged) {
-                lost.iterations += 1;
-                let at = placed.iter().position(|(other, _)| other.is_some_and(|other| other > index));
-                placed.insert(at.unwrap_or(placed.len()), (Some(index), merged.text()));
-            }
-        }
-        Healed { iterations: placed.into_iter().map(|(_, text)| text).collect(), lost }
+        let last_plan = self.iterations.iter().rposition(|merged| merged.is_server && !merged.has_failed());
+        let is_missed = |(index, merged): &(usize, &Merged)| {
+            !present.contains(index) && self.is_missed(*index, merged, last_plan)
+        };
+        let missed: Vec<_> = self.iterations.iter().enumerate().filter(is_missed).collect();
+        healed.insert(kept, missed);
+        healed
     }
 
     /// How many plans of ours in a row, up to the last one, no device has read. Slots that failed do not count.
@@ -96,24 +97,56 @@ impl History {
         plans.take_while(|merged| merged.superseded || merged.is_unread()).count()
     }
 
+    /// Had the mission ever an iteration with this id?
+    pub fn had(&self, id: &str) -> bool {
+        self.find(id).is_some()
+    }
+
     /// Should an iteration that the record's list does not have be there? Not one that a browser had begun and
     /// never finished; not a plan that nobody has read where its slot has another, or where we have planned since.
-    fn is_missed(&self, index: usize, merged: &Merged) -> bool {
+    fn is_missed(&self, index: usize, merged: &Merged, last_plan: Option<usize>) -> bool {
         if merged.superseded || merged.is_running() {
             return false;
         }
-        let replaces = |(at, other): (usize, &Merged)| {
-            let later_of_ours = other.is_server && at > index;
-            let same_slot = merged.slot.is_some_and(|slot| slot.contains(other.started_at));
-            at != index && !other.has_failed() && (later_of_ours || same_slot)
+        !merged.is_unread() || (Some(index) == last_plan && !self.is_planned_again(index, merged))
+    }
+
+    /// Has the slot of a plan another one, by a foreground runner? One that failed is none, and one that is running
+    /// will be one or not.
+    fn is_planned_again(&self, index: usize, merged: &Merged) -> bool {
+        let of_this_slot = |(at, other): (usize, &Merged)| {
+            let in_time = merged.slot.is_some_and(|slot| slot.contains(other.started_at));
+            // Without knowing of ours, but not before our slot had come: that would be another slot's.
+            let since = merged.slot.map(|slot| slot.from).or(merged.started_at);
+            let again = other.started_at >= since && merged.planned_again.contains(&at);
+            at != index && (in_time || again)
         };
-        !merged.is_unread() || !self.iterations.iter().enumerate().any(replaces)
+        let mut others = self.iterations.iter().enumerate();
+        others.any(|(at, other)| of_this_slot((at, other)) && !other.has_failed() && !other.is_running())
+    }
+}
+
+impl Healed {
+    /// Each missed iteration goes before the first one that came into the log after it.
+    fn insert(&mut self, kept: Vec<(Option<usize>, Box<RawValue>)>, missed: Vec<(usize, &Merged)>) {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        self.lost.iterations += count(missed.len());
+        self.lost_unread += count(missed.iter().filter(|(_, merged)| merged.is_unread()).count());
+        let mut missed = missed.into_iter().peekable();
+        for (index, text) in kept {
+            let earlier = |(at, _): &(usize, &Merged)| index.is_some_and(|index| *at < index);
+            while let Some((_, merged)) = missed.next_if(earlier) {
+                self.iterations.push(merged.text());
+            }
+            self.iterations.push(text);
+        }
+        self.iterations.extend(missed.map(|(_, merged)| merged.text()));
     }
 }
 
 impl Slot {
     fn contains(&self, started_at: Option<Timestamp>) -> bool {
-        started_at.is_some_and(|at| at >= self.from && self.until.is_none_or(|until| at < until))
+        started_at.is_some_and(|at| at >= self.from && self.until.is_some_and(|until| at < until))
     }
 }
 
@@ -142,8 +175,7 @@ impl Merged {
         self.completed(&self.fullest, &fullest, &mut Lost::default())
     }
 
-    /// A version with the merged values in place of those that differ. One with fewer steps than another makes
-    /// way for that.
+    /// A version with the merged values set in it. If another version has more steps, they are set in that one.
     fn completed(&self, text: &RawValue, version: &Version, lost: &mut Lost) -> Box<RawValue> {
         let differs = |(field, value): &(&Field, &RawValue)| {
             version.values.get(field).is_none_or(|has| has.get() != value.get())
@@ -169,15 +201,15 @@ fn with_values<'field>(
     let mut iteration: Fields = serde_json::from_str(text.get())?;
     let mut plan: Vec<Fields> =
         iteration.get("plan").and_then(|plan| serde_json::from_str(plan.get()).ok()).unwrap_or_default();
+    let steps: HashMap<String, usize> =
+        plan.iter().enumerate().filter_map(|(at, step)| Some((step_id(step)?, at))).collect();
     values.retain(|(field, value)| {
         let (step, name) = field.place();
-        let set = |fields: &mut Fields| fields.insert(name.to_owned(), (*value).to_owned());
-        let Some(id) = step else {
-            set(&mut iteration);
-            return true;
+        let fields = match step {
+            None => Some(&mut iteration),
+            Some(id) => steps.get(id).map(|at| &mut plan[*at]),
         };
-        // All steps with that id, should there be several: one that kept another value would be lost again.
-        plan.iter_mut().filter(|step| text_of(step, "id").as_deref() == Some(id)).map(set).count() > 0
+        fields.map(|fields| fields.insert(name.to_owned(), (*value).to_owned())).is_some()
     });
     if !plan.is_empty() {
         iteration.insert("plan".into(), to_raw_value(&plan)?);

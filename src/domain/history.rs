@@ -2,61 +2,29 @@
 //!
 //! A device sends its whole list of iterations with every edit, also a list that is older than what other
 //! devices and this service have written since. Last-writer-wins takes the list with the newest clock, so such
-//! an edit hides plans and feedback from every device. But no device ever removes an iteration, and none takes
-//! one of its values back, so the log still holds what was hidden. The rules:
+//! an edit hides plans and feedback from every device. But no device ever removes an iteration, so the log still
+//! holds what was hidden. The rules:
 //!
 //! - **An iteration exists** from the first row that has it, but for a plan of ours that no device has read and
 //!   that a later row of ours leaves out: that one is superseded, until a device sends a new version of it.
 //! - **A row changes a field** of an iteration if it brings a value that no row before it had. A stale copy
-//!   repeats what was there, so it changes nothing. Of several values the one that came last counts.
+//!   repeats what was there, so it changes nothing. A value that was there before counts again where its device
+//!   takes back what it knew: the device's last row had the value that the record has now, and this one has another.
+//!   Of several values the one that came last counts.
 //! - **A status never goes back**: `planned`, `staged`, then any other; `running`, `awaiting-review`, then any
 //!   other. Among equals the one that came last counts.
 //! - Only the fields that devices change are merged ([`Field`]). All others are those of the version that is in
 //!   the record, or, where it is gone from there, of its newest version with the most steps.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::change::{ChangeRow, Fields, Op};
+use super::change::{CLIENT_ID, ChangeRow, Op};
 use super::fold::{Fold, text_of};
-
-/// A field of an iteration that devices change.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Field {
-    /// `userFeedback`.
-    Feedback,
-    /// `overallStatus`.
-    OverallStatus,
-    /// `finishedAt`.
-    FinishedAt,
-    /// `summary`.
-    Summary,
-    /// `status` of the step with this id.
-    StepStatus(String),
-    /// `proposalId` of the step with this id.
-    ProposalId(String),
-}
-
-impl Field {
-    /// Where it stands: in the step with this id, or in the iteration itself; and its name there.
-    pub(super) fn place(&self) -> (Option<&str>, &'static str) {
-        match self {
-            Self::Feedback => (None, "userFeedback"),
-            Self::OverallStatus => (None, "overallStatus"),
-            Self::FinishedAt => (None, "finishedAt"),
-            Self::Summary => (None, "summary"),
-            Self::StepStatus(id) => (Some(id), "status"),
-            Self::ProposalId(id) => (Some(id), "proposalId"),
-        }
-    }
-}
-
-/// The values of one iteration's fields that devices change. Absent and `null` are no values.
-pub(super) type Values = BTreeMap<Field, Box<RawValue>>;
+use super::version::{Field, Values, Version, hash, rank};
 
 /// All versions of a mission's iterations. Rows go in by `created_at`, then `id`, as into the fold.
 #[derive(Debug, Clone, Default)]
@@ -64,9 +32,20 @@ pub struct History {
     /// In the order in which the log has them first.
     pub(super) iterations: Vec<Merged>,
     by_id: HashMap<String, usize>,
-    /// Hash of a version's text → its iteration; none where it has no id. A list repeats all of its
-    /// iterations in each row, and each version is parsed once.
-    versions: HashMap<u64, Option<usize>>,
+    /// Hash of a version's text → what it is; none where it has no id. A list repeats all of its iterations in each
+    /// row, and each version is parsed once.
+    versions: HashMap<u64, Option<Known>>,
+    /// Which version of each iteration the record has: the list whose clock is the newest.
+    current: HashMap<usize, u64>,
+    /// Which version of each iteration each client sent last.
+    sent: HashMap<String, HashMap<usize, u64>>,
+}
+
+/// A version that was parsed.
+#[derive(Debug, Clone)]
+struct Known {
+    index: usize,
+    values: Arc<Values>,
 }
 
 /// One iteration, merged from its versions.
@@ -87,6 +66,9 @@ pub(super) struct Merged {
     pub slot: Option<Slot>,
     /// Did we leave it out of a later row of ours, unread?
     pub superseded: bool,
+    /// Iterations of browsers that first came in a row which hid this one: a tab planned the slot without knowing
+    /// that it had been planned.
+    pub planned_again: Vec<usize>,
     /// Hashes of all values seen, per field.
     seen: BTreeMap<Field, HashSet<u64>>,
 }
@@ -100,19 +82,30 @@ pub(super) struct Slot {
 }
 
 impl History {
-    /// Takes the next row, which may be one of `ours`. `before` is the fold of the rows before it.
+    /// Takes the next row, sent by `client_id`. `before` is the fold of the rows before it.
     ///
     /// Rows whose list loses against a newer clock count too: feedback that was written offline before our plan
     /// is in such a row.
-    pub fn apply(&mut self, row: &ChangeRow, ours: bool, before: &Fold) {
+    pub fn apply(&mut self, row: &ChangeRow, client_id: &str, before: &Fold) {
         if is_hard_delete(row) {
             *self = Self::default();
         }
         let Some(list) = list_of(row) else { return };
+        let ours = client_id == CLIENT_ID;
         let slot = if ours { slot(row, before) } else { None };
-        let in_row: HashSet<usize> = list.into_iter().filter_map(|text| self.take(text, slot)).collect();
+        let known_before = self.iterations.len();
+        let in_row: HashMap<usize, u64> = list.into_iter().filter_map(|text| self.take(text, slot)).collect();
+        for (index, version) in &in_row {
+            self.take_back(client_id, *index, *version);
+        }
         if ours {
             self.supersede_missing(&in_row);
+        } else {
+            self.note_planned_again(known_before, &in_row);
+        }
+        self.sent.entry(client_id.to_owned()).or_default().extend(&in_row);
+        if before.would_take(row, "iterations") {
+            self.current = in_row;
         }
     }
 
@@ -122,30 +115,60 @@ impl History {
         Some((index, &self.iterations[index]))
     }
 
-    /// Takes one version, and tells whose it is.
-    fn take(&mut self, text: &RawValue, slot: Option<Slot>) -> Option<usize> {
+    /// Takes one version; tells whose it is, and its hash.
+    fn take(&mut self, text: &RawValue, slot: Option<Slot>) -> Option<(usize, u64)> {
         let hash = hash(text);
         if let Some(known) = self.versions.get(&hash) {
-            return *known;
+            return known.as_ref().map(|known| (known.index, hash));
         }
-        let version = Version::read(text);
-        let index = version.map(|version| {
+        let known = Version::read(text).map(|version| {
             let next = self.iterations.len();
             let index = *self.by_id.entry(version.id.clone()).or_insert(next);
             if index == next {
                 self.iterations.push(Merged::new(text, &version, slot));
             }
-            self.iterations[index].merge(text, version);
-            index
+            self.iterations[index].merge(text, &version);
+            Known { index, values: Arc::new(version.values) }
         });
-        self.versions.insert(hash, index);
-        index
+        let index = known.as_ref().map(|known| known.index);
+        self.versions.insert(hash, known);
+        index.map(|index| (index, hash))
     }
 
-    fn supersede_missing(&mut self, in_row: &HashSet<usize>) {
+    /// A client that had sent what the record has now, and sends something else, has changed it, also where it goes
+    /// back to a value that was there before, or takes a text away.
+    fn take_back(&mut self, client_id: &str, index: usize, version: u64) {
+        let sent = self.sent.get(client_id).and_then(|sent| sent.get(&index));
+        let (Some(sent), Some(current)) = (sent, self.current.get(&index)) else { return };
+        if version == *current {
+            return;
+        }
+        let values =
+            |hash| self.versions.get(hash).and_then(Option::as_ref).map(|known| Arc::clone(&known.values));
+        let (Some(sent), Some(current), Some(new)) = (values(sent), values(current), values(&version)) else {
+            return;
+        };
+        self.iterations[index].take_back(&sent, &current, &new);
+    }
+
+    fn supersede_missing(&mut self, in_row: &HashMap<usize, u64>) {
         for (index, merged) in self.iterations.iter_mut().enumerate() {
-            if merged.is_server && !in_row.contains(&index) && merged.is_unread() {
+            if merged.is_server && !merged.superseded && !in_row.contains_key(&index) && merged.is_unread() {
                 merged.superseded = true;
+            }
+        }
+    }
+
+    /// A new iteration of a browser in a row without a plan of ours that the record has: the tab did not know of it.
+    fn note_planned_again(&mut self, known_before: usize, in_row: &HashMap<usize, u64>) {
+        let by_browser = |index: &usize| !self.iterations[*index].is_server;
+        let new: Vec<usize> = (known_before..self.iterations.len()).filter(by_browser).collect();
+        if new.is_empty() {
+            return;
+        }
+        for index in self.current.keys().filter(|index| !in_row.contains_key(index)) {
+            if let Some(hidden) = self.iterations.get_mut(*index).filter(|merged| merged.is_server) {
+                hidden.planned_again.extend(&new);
             }
         }
     }
@@ -161,88 +184,46 @@ impl Merged {
             is_server: version.is_server,
             slot: slot.filter(|slot| version.started_at.is_some_and(|started| started >= slot.from)),
             superseded: false,
+            planned_again: Vec::new(),
             seen: BTreeMap::new(),
         }
     }
 
-    fn merge(&mut self, text: &RawValue, version: Version) {
+    fn merge(&mut self, text: &RawValue, version: &Version) {
         self.superseded = false;
         if version.steps >= self.steps {
             (self.fullest, self.steps) = (text.to_owned(), version.steps);
         }
-        for (field, value) in version.values {
-            if !self.seen.entry(field.clone()).or_default().insert(hash(&value)) {
-                continue;
-            }
-            let is_back = self.values.get(&field).is_some_and(|old| rank(&field, old) > rank(&field, &value));
-            if !is_back {
-                self.values.insert(field, value);
+        for (field, value) in &version.values {
+            if self.seen.entry(field.clone()).or_default().insert(hash(value)) {
+                self.set(field, value);
             }
         }
     }
-}
 
-/// One version of an iteration, as far as it is merged.
-pub(super) struct Version {
-    pub id: String,
-    pub started_at: Option<Timestamp>,
-    pub is_server: bool,
-    pub steps: usize,
-    pub values: Values,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct VersionFromLog {
-    id: Option<Box<RawValue>>,
-    started_at: Option<Box<RawValue>>,
-    source: Option<Box<RawValue>>,
-    user_feedback: Option<Box<RawValue>>,
-    overall_status: Option<Box<RawValue>>,
-    finished_at: Option<Box<RawValue>>,
-    summary: Option<Box<RawValue>>,
-    plan: Option<Box<RawValue>>,
-}
-
-impl Version {
-    /// `None` where it is no object with an id, which no version can be told apart by.
-    pub fn read(text: &RawValue) -> Option<Self> {
-        let from: VersionFromLog = serde_json::from_str(text.get()).ok()?;
-        let fields = [
-            (Field::Feedback, from.user_feedback),
-            (Field::OverallStatus, from.overall_status),
-            (Field::FinishedAt, from.finished_at),
-            (Field::Summary, from.summary),
-        ];
-        let mut values: Values =
-            fields.into_iter().filter_map(|(field, value)| Some((field, value?))).collect();
-        let plan: Option<Vec<Fields>> = from.plan.and_then(|plan| serde_json::from_str(plan.get()).ok());
-        let plan = plan.unwrap_or_default();
-        let steps = plan.len();
-        plan.into_iter().for_each(|step| values.extend(step_values(step)));
-        let started_at = string(from.started_at.as_deref()).and_then(|text| text.parse().ok());
-        let is_server = string(from.source.as_deref()).as_deref() == Some("server");
-        let id = string(from.id.as_deref()).filter(|id| !id.is_empty())?;
-        Some(Self { id, started_at, is_server, steps, values })
+    /// A status does not go back.
+    fn set(&mut self, field: &Field, value: &RawValue) {
+        let goes_back = self.values.get(field).is_some_and(|old| rank(field, old) > rank(field, value));
+        if !goes_back {
+            self.values.insert(field.clone(), value.to_owned());
+        }
     }
-}
 
-fn step_values(mut step: Fields) -> Vec<(Field, Box<RawValue>)> {
-    let Some(id) = text_of(&step, "id") else { return Vec::new() };
-    let status = step.remove("status").map(|status| (Field::StepStatus(id.clone()), status));
-    let proposal = step.remove("proposalId").map(|proposal| (Field::ProposalId(id), proposal));
-    status.into_iter().chain(proposal).filter(|(_, value)| value.get() != "null").collect()
-}
-
-/// How far along a status is. Of other fields every value is as good as any.
-fn rank(field: &Field, value: &RawValue) -> u8 {
-    match field {
-        Field::OverallStatus | Field::StepStatus(_) => match string(Some(value)).as_deref() {
-            Some("running" | "planned") => 0,
-            Some("awaiting-review" | "staged") => 1,
-            _ => 2,
-        },
-        _ => 0,
+    /// See [`History::take_back`]. A value that is hidden at the moment was not known to the client, and stays.
+    fn take_back(&mut self, sent: &Values, current: &Values, new: &Values) {
+        let text = |values: &Values, field: &Field| values.get(field).map(|value| value.get().to_owned());
+        for field in current.keys().chain(new.keys()) {
+            let knew = text(sent, field) == text(current, field)
+                && text(&self.values, field) == text(current, field);
+            if !knew || text(new, field) == text(current, field) {
+                continue;
+            }
+            match new.get(field) {
+                Some(value) => self.set(field, value),
+                None if *field == Field::Feedback => drop(self.values.remove(field)),
+                None => {}
+            }
+        }
     }
 }
 
@@ -267,14 +248,4 @@ fn slot(row: &ChangeRow, before: &Fold) -> Option<Slot> {
     let at = |text: Option<String>| text.and_then(|text| text.parse().ok());
     let (from, until) = (at(before.text("nextRunAt"))?, at(text_of(&row.data, "nextRunAt")));
     (until != Some(from)).then_some(Slot { from, until })
-}
-
-pub(super) fn string(value: Option<&RawValue>) -> Option<String> {
-    serde_json::from_str(value?.get()).ok()
-}
-
-fn hash(text: &RawValue) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.get().hash(&mut hasher);
-    hasher.finish()
 }

@@ -47,10 +47,7 @@ impl Standing {
     /// # Errors
     /// Where the mission is active but its `nextRunAt` is no timestamp: it would never run.
     pub fn of(record: &Record) -> Result<Self, Unreadable> {
-        let present = |field| {
-            let value: Option<&RawValue> = record.fields.get(field).map(AsRef::as_ref);
-            value.filter(|value| !json::is_falsy(value) && !value.get().starts_with('{'))
-        };
+        let present = |field| present(record, field);
         if let Some(deleted) = present("deletedAt") {
             return Ok(Self::Off(format!("deleted (deletedAt is {})", kind(deleted))));
         }
@@ -94,8 +91,12 @@ pub struct Mission {
     pub history: Vec<PastIteration>,
     /// What of them the record's own list does not have: see [`Mission::healed`].
     pub lost: Lost,
+    /// How many of those are plans that no device has read.
+    pub lost_unread: u32,
     /// Plans of ours in a row, up to the last one, that no device has read.
     pub unread_in_a_row: usize,
+    /// Has the slot that it stands at an iteration, or had it one?
+    pub slot_was_planned: bool,
     written_clocks: Vec<String>,
 }
 
@@ -138,7 +139,9 @@ impl Mission {
             history: iterations.iter().filter_map(|raw| json::read(raw.get()).ok()).collect(),
             iterations,
             lost: Lost::default(),
+            lost_unread: 0,
             unread_in_a_row: 0,
+            slot_was_planned: false,
             written_clocks: WRITTEN_FIELDS.iter().map(|field| record.clock(field)).collect(),
         })
     }
@@ -147,16 +150,18 @@ impl Mission {
     pub fn healed(mut self, history: &History) -> Self {
         let healed = history.heal(&self.iterations);
         self.history = healed.iterations.iter().filter_map(|raw| json::read(raw.get()).ok()).collect();
-        (self.iterations, self.lost) = (healed.iterations, healed.lost);
+        (self.iterations, self.lost, self.lost_unread) = (healed.iterations, healed.lost, healed.lost_unread);
+        // Also where the plan was superseded since: its id must not stand for two plans.
+        if let Standing::Scheduled(slot) = self.standing {
+            self.slot_was_planned |= history.had(&iteration_id(&self.id, slot));
+        }
         self.unread_in_a_row = history.unread_in_a_row();
         self
     }
 
     /// Why a due mission should not be planned now, although nothing is wrong with it.
     pub fn waits(&self, now: Timestamp) -> Option<Waiting> {
-        if let Standing::Scheduled(slot) = self.standing
-            && self.has_iteration(&iteration_id(&self.id, slot))
-        {
+        if self.slot_was_planned {
             return Some(Waiting::AlreadyPlanned);
         }
         if let Some(until) = self.history.last().and_then(|last| last.running_until(now)) {
@@ -238,15 +243,27 @@ pub enum Waiting {
     },
 }
 
+/// A field that JavaScript takes for true, and that is no object: parts that came before their record make one.
+fn present<'record>(record: &'record Record, field: &str) -> Option<&'record RawValue> {
+    let value: Option<&RawValue> = record.fields.get(field).map(AsRef::as_ref);
+    value.filter(|value| !json::is_falsy(value) && !value.get().starts_with('{'))
+}
+
 /// Is this iteration a plan of ours that no device has read?
 pub fn is_unread(iteration: &RawValue) -> bool {
     json::read(iteration.get()).is_ok_and(|past: PastIteration| past.is_unread())
 }
 
+/// Is a foreground runner at work on one of these iterations?
+pub fn runs_in_browser(iterations: &[Box<RawValue>], now: Timestamp) -> bool {
+    let mut past = iterations.iter().filter_map(|raw| json::read::<PastIteration>(raw.get()).ok());
+    past.any(|past| past.running_until(now).is_some())
+}
+
 /// Is the mission deleted, done or archived? Then nobody works with it any more; a paused one may go on.
 pub fn has_ended(record: &Record) -> bool {
-    let deleted = record.fields.get("deletedAt").is_some_and(|value| value.get() != "null");
-    deleted || matches!(text_of(&record.fields, "state").as_deref(), Some("done" | "archived"))
+    present(record, "deletedAt").is_some()
+        || matches!(text_of(&record.fields, "state").as_deref(), Some("done" | "archived"))
 }
 
 /// The iterations in the record's own list.

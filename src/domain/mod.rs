@@ -12,3 +12,4 @@ mod parts;
 pub mod run;
 pub mod staging;
 pub mod time;
+pub mod version;

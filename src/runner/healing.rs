@@ -1,5 +1,6 @@
 //! The step of a tick that restores what stale lists of devices hid.
 
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::Runner;
@@ -14,18 +15,22 @@ const BATCH: u32 = 100;
 const LONGEST: Duration = Duration::from_secs(5);
 
 impl Runner {
-    /// Looks at the queued missions, one after the other. That one mission cannot be healed stops no other.
+    /// Looks at the queued missions, one after the other, each at most once in a tick. The next tick goes on behind the
+    /// last one, so that a mission which is slow or cannot be healed keeps no other from its look.
     ///
     /// # Errors
     /// Where the database itself is at fault: the tick would fail as well.
     pub(super) async fn heal_missions(&self) -> Result<(), StoreError> {
         let began = Instant::now();
+        let mut last = std::mem::take(&mut *self.last_look());
         loop {
-            let looks = queued(&self.worker.store, BATCH).await?;
+            let looks = queued(&self.worker.store, &last, BATCH).await?;
             for look in &looks {
                 if began.elapsed() >= LONGEST || self.stop.is_cancelled() {
+                    *self.last_look() = last;
                     return Ok(());
                 }
+                last.clone_from(look);
                 self.heal(look).await?;
             }
             if looks.len() < BATCH as usize {
@@ -34,11 +39,14 @@ impl Runner {
         }
     }
 
+    fn last_look(&self) -> std::sync::MutexGuard<'_, QueuedLook> {
+        self.last_look.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn heal(&self, queued: &QueuedLook) -> Result<(), StoreError> {
         let (mission_id, user_id) = (&queued.mission_id, &queued.user_id);
         match self.worker.heal(queued).await {
-            Ok(Look::Nothing) => {}
-            Ok(Look::Healed(lost) | Look::Planned(lost)) => {
+            Ok(Some(Look::Healed(lost))) => {
                 self.metrics().healing_rows_total.inc();
                 self.metrics().count_healed(lost);
                 let Lost { iterations, feedback, statuses, proposals } = lost;
@@ -52,17 +60,29 @@ impl Runner {
                     "mission healed"
                 );
             }
-            Ok(Look::Left(problem)) => tracing::warn!(mission_id, user_id, problem, "mission not healed"),
-            Err(error) if error.blame() == Blame::Database => return Err(error),
-            // A device writes at this moment: its row queues the mission again.
-            Err(error) if error.blame() == Blame::Conflict => {
-                tracing::debug!(mission_id, user_id, %error, "mission not healed now");
+            Ok(Some(Look::Left(problem))) => {
+                tracing::warn!(mission_id, user_id, problem, "mission not healed")
             }
-            Err(error) => {
-                tracing::warn!(mission_id, user_id, %error, "mission not healed");
-                keep_problem(&self.worker.store, queued, &error.to_string()).await?;
-            }
+            Ok(_) => {}
+            Err(error) => return self.not_healed(queued, error).await,
         }
         Ok(())
+    }
+
+    /// What passes by itself leaves the mission queued: a device that writes at this moment, a policy that mana-sync
+    /// makes anew.
+    async fn not_healed(&self, queued: &QueuedLook, error: StoreError) -> Result<(), StoreError> {
+        let (mission_id, user_id) = (&queued.mission_id, &queued.user_id);
+        match error.blame() {
+            Blame::Database => Err(error),
+            Blame::Conflict | Blame::Refusal => {
+                tracing::debug!(mission_id, user_id, %error, "mission not healed now");
+                Ok(())
+            }
+            Blame::Mission | Blame::Row => {
+                tracing::warn!(mission_id, user_id, %error, "mission not healed");
+                keep_problem(&self.worker.store, queued, &error.to_string()).await
+            }
+        }
     }
 }

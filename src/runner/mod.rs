@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::attempt::Worker;
 use crate::runner::heartbeat::Heartbeat;
 use crate::store::Store;
+use crate::store::healing::QueuedLook;
 
 /// The settings of a runner.
 #[derive(Debug, Clone)]
@@ -62,6 +63,8 @@ pub struct Runner {
     reconciled: AtomicBool,
     /// Are there more old runs than one call removes?
     prunable: AtomicBool,
+    /// Where the next look at the queue of healing goes on.
+    last_look: std::sync::Mutex<QueuedLook>,
     heartbeat: Arc<Heartbeat>,
     /// Bounds the missions that operators ask for: `concurrency` of them at once, beside those of a tick.
     manual_run_permits: Semaphore,
@@ -84,6 +87,7 @@ impl Runner {
             prepared: OnceCell::new(),
             reconciled: AtomicBool::new(false),
             prunable: AtomicBool::new(false),
+            last_look: std::sync::Mutex::default(),
             heartbeat: Arc::default(),
             manual_run_permits,
             stop,

@@ -9,15 +9,12 @@ use super::{DbTime, Store, StoreError, UserTx, sql_time};
 use crate::domain::healing::Lost;
 
 /// A mission to look at.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct QueuedLook {
     /// The user whose mission it is.
     pub user_id: String,
     /// Its `record_id`.
     pub mission_id: String,
-    /// How many healing rows have followed one another so far, each overwritten by the same loss; none where the last
-    /// is older than an hour.
-    pub in_a_row: i32,
 }
 
 /// What came of a look at a mission.
@@ -33,23 +30,20 @@ pub enum Look {
     Left(String),
 }
 
-/// Healing rows in a row, as far as the last is younger than an hour: whoever writes later is hardly the same tab, and
-/// would else never get what that one hid.
-macro_rules! in_a_row {
-    () => {
-        "(CASE WHEN healed_at > clock_timestamp() - interval '1 hour' THEN in_a_row ELSE 0 END)"
-    };
-}
-
-/// Queues the missions that `$missions` selects with the number of their rows. Reads the keys of the rows alone, which
-/// unpacks no `data`. What the overlap shows again was noticed before, and its count is no larger.
+/// Queues the missions that `$missions` selects with the number of their rows, where that is not the number that was
+/// noticed before. Reads the keys of the rows alone, which unpacks no `data`.
 macro_rules! notice {
     ($missions:literal) => {
         concat!(
-            "INSERT INTO mana_ai.mission_healing AS old (user_id, mission_id, change_count) ",
+            "INSERT INTO mana_ai.mission_healing AS old (user_id, mission_id, change_count)
+             SELECT noticed.* FROM (",
             $missions,
-            " ON CONFLICT (user_id, mission_id) DO UPDATE SET change_count = excluded.change_count
-                  WHERE old.change_count < excluded.change_count"
+            ") AS noticed (user_id, mission_id, change_count)
+             LEFT JOIN mana_ai.mission_healing AS known USING (user_id, mission_id)
+             WHERE known.change_count IS DISTINCT FROM noticed.change_count
+             -- Fewer rows than before: some of the log were removed, and what is left has not been looked at.
+             ON CONFLICT (user_id, mission_id) DO UPDATE SET change_count = excluded.change_count,
+                 checked_count = CASE WHEN excluded.change_count < old.change_count THEN 0 ELSE old.checked_count END"
         )
     };
 }
@@ -68,6 +62,11 @@ const NOTICE_TOUCHED: &str = notice!(
      GROUP BY user_id, record_id HAVING bool_or(ours)"
 );
 
+/// Missions whose rows are gone.
+const FORGET: &str = "
+DELETE FROM mana_ai.mission_healing AS old WHERE NOT EXISTS (
+    SELECT FROM mana_ai.mission_writers WHERE (user_id, record_id) = (old.user_id, old.mission_id))";
+
 /// Queues every mission with rows of ours that has a row of a device newer than `since`, or at all where that is
 /// `None`, unless it was looked at with that row.
 ///
@@ -81,24 +80,56 @@ pub async fn notice(store: &Store, since: Option<Timestamp>) -> Result<(), Store
     };
     let mut tx = super::schedule::write::begin_long(store).await?;
     noticed.execute(&mut *tx).await?;
+    if since.is_none() {
+        sqlx::query(FORGET).execute(&mut *tx).await?;
+    }
     tx.commit().await
 }
 
-/// At most `limit` missions to look at.
+/// The next missions to look at, at most `limit`, in the order of their ids after the one named.
 ///
 /// # Errors
 /// Whatever the database answers.
 #[tracing::instrument(level = "debug", skip_all)]
-pub async fn queued(store: &Store, limit: u32) -> Result<Vec<QueuedLook>, StoreError> {
-    let queued = sqlx::query_as(concat!(
-        "SELECT user_id, mission_id, ",
-        in_a_row!(),
-        " AS in_a_row FROM mana_ai.mission_healing
-             WHERE checked_count < change_count ORDER BY user_id, mission_id LIMIT $1",
-    ));
-    let queued = queued.bind(i64::from(limit));
+pub async fn queued(store: &Store, after: &QueuedLook, limit: u32) -> Result<Vec<QueuedLook>, StoreError> {
+    let queued = sqlx::query_as(
+        "SELECT user_id, mission_id FROM mana_ai.mission_healing
+         WHERE checked_count < change_count AND (user_id, mission_id) > ($1, $2)
+         ORDER BY user_id, mission_id LIMIT $3",
+    );
+    let queued = queued.bind(&after.user_id).bind(&after.mission_id).bind(i64::from(limit));
     store.transaction(async |tx| Ok(queued.fetch_all(&mut **tx).await?)).await
 }
+
+/// How many healing rows have followed one another within an hour each, where a look at the mission is due; `None` where it is not.
+///
+/// # Errors
+/// Whatever the database answers.
+pub async fn due_look(tx: &mut UserTx, mission_id: &str) -> Result<Option<u32>, StoreError> {
+    let in_a_row = sqlx::query_scalar(
+        // Whoever writes an hour later is hardly the same tab, and would else never get what that one hid.
+        "SELECT CASE WHEN healed_at > clock_timestamp() - interval '1 hour' THEN in_a_row ELSE 0 END
+         FROM mana_ai.mission_healing
+         WHERE user_id = $1 AND mission_id = $2 AND checked_count < change_count",
+    );
+    let user_id = tx.user_id().to_owned();
+    let in_a_row: Option<i32> = in_a_row.bind(user_id).bind(mission_id).fetch_optional(&mut **tx).await?;
+    Ok(in_a_row.map(|in_a_row| u32::try_from(in_a_row).unwrap_or_default()))
+}
+
+/// `$4`: was it a healing row? `$5`: the problem.
+const KEEP: &str = "
+INSERT INTO mana_ai.mission_healing AS old (user_id, mission_id, change_count, checked_count, in_a_row, healing_rows,
+    healed_at, iterations, feedback, statuses, proposals, problem)
+VALUES ($1, $2, $3, $3, $4::int, $4::int, CASE WHEN $4 THEN clock_timestamp() END, $6, $7, $8, $9, $5)
+ON CONFLICT (user_id, mission_id) DO UPDATE SET
+    change_count = excluded.change_count, checked_count = excluded.checked_count, problem = excluded.problem,
+    in_a_row = CASE WHEN $4 AND old.healed_at > clock_timestamp() - interval '1 hour' THEN old.in_a_row + 1
+        WHEN $4 THEN 1 WHEN $5::text IS NULL THEN 0 ELSE old.in_a_row END,
+    healing_rows = old.healing_rows + excluded.healing_rows,
+    healed_at = coalesce(excluded.healed_at, old.healed_at),
+    iterations = old.iterations + excluded.iterations, feedback = old.feedback + excluded.feedback,
+    statuses = old.statuses + excluded.statuses, proposals = old.proposals + excluded.proposals";
 
 /// Keeps what came of a look at a mission with so many rows, ours included.
 ///
@@ -117,20 +148,10 @@ pub async fn keep(
         Look::Planned(lost) => (false, *lost, None),
         Look::Left(problem) => (false, Lost::default(), Some(problem)),
     };
-    let kept = sqlx::query(
-        concat!(
-            "UPDATE mana_ai.mission_healing SET checked_count = $3, change_count = greatest(change_count, $3),
-             in_a_row = CASE WHEN $4 THEN ", in_a_row!(), " + 1 WHEN $5::text IS NULL THEN 0 ELSE in_a_row END,
-             healing_rows = healing_rows + $4::int, healed_at = CASE WHEN $4 THEN clock_timestamp() ELSE healed_at END,
-             iterations = iterations + $6, feedback = feedback + $7, statuses = statuses + $8,
-             proposals = proposals + $9, problem = $5
-         WHERE user_id = $1 AND mission_id = $2",
-        ),
-    );
-    let kept = kept.bind(tx.user_id().to_owned()).bind(mission_id).bind(change_count).bind(healing_row);
-    let kept = kept.bind(problem).bind(i64::from(restored.iterations)).bind(i64::from(restored.feedback));
-    let kept = kept.bind(i64::from(restored.statuses)).bind(i64::from(restored.proposals));
-    kept.execute(&mut **tx).await?;
+    let kept = sqlx::query(KEEP).bind(tx.user_id().to_owned()).bind(mission_id).bind(change_count);
+    let kept = kept.bind(healing_row).bind(problem).bind(i64::from(restored.iterations));
+    let kept = kept.bind(i64::from(restored.feedback)).bind(i64::from(restored.statuses));
+    kept.bind(i64::from(restored.proposals)).execute(&mut **tx).await?;
     Ok(())
 }
 

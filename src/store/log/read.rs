@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::domain::change::{APP_ID, CLIENT_ID, ChangeRow, Clocks, Fields, Op, SCHEMA_VERSION, TABLE_NAME};
+use crate::domain::change::{APP_ID, ChangeRow, Clocks, Fields, Op, SCHEMA_VERSION, TABLE_NAME};
 use crate::domain::fold::{Fold, Record};
 use crate::domain::history::History;
 use crate::store::{StoreError, UserTx};
@@ -89,10 +89,9 @@ impl Default for Folding {
 impl Folding {
     fn apply(&mut self, row: RowFromLog) {
         self.change_count += 1;
-        let ours = row.client_id == CLIENT_ID;
-        let row = row.read();
+        let (client_id, row) = (row.client_id.clone(), row.read());
         if let (Ok(fold), Ok(row)) = (&self.fold, &row) {
-            self.history.apply(row, ours, fold);
+            self.history.apply(row, &client_id, fold);
         }
         apply(&mut self.fold, row);
     }

@@ -22,3 +22,15 @@ pub async fn follow_healing_row(
     followed.execute(&mut **tx).await?;
     Ok(())
 }
+
+/// Is an attempt at work on the mission?
+///
+/// # Errors
+/// Whatever the database answers.
+pub async fn is_leased(tx: &mut UserTx, mission_id: &str) -> Result<bool, StoreError> {
+    let leased = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM mana_ai.mission_schedule
+         WHERE user_id = $1 AND mission_id = $2 AND lease_until > clock_timestamp())",
+    );
+    Ok(leased.bind(tx.user_id().to_owned()).bind(mission_id).fetch_one(&mut **tx).await?)
+}
