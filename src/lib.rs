@@ -27,15 +27,16 @@
 //!
 //! # Where to find
 //!
-//! - **The id of an iteration** is derived from mission and slot in [`domain::iteration::iteration_id`]; `attempt/` calls
-//!   it when it writes the plan. One slot thus has one iteration, however often it is tried.
-//! - **A 429 of mana-llm** becomes `LlmError::RateLimited` with its `Retry-After` in `llm/refusal.rs`, and its disposition
-//!   in `llm/error.rs`. The circuit breaker (`llm/breaker.rs`) then denies all calls of this process until that time.
-//!   `attempt/retry.rs` decides when the mission is tried again; the attempt is not charged.
-//! - **A mission is set aside** (parked) where only a new row can help: the refresh cannot read it
-//!   (`store/schedule/refresh.rs`), or `attempt/retry.rs` decides so after a failure, or several of its attempts in a row
-//!   were lost (`attempt/mod.rs`). **It is released** by a new row of a device, which the next refresh sees, or by an
-//!   operator with `POST /internal/missions/{user}/{mission}/release` (`store/schedule/release.rs`).
+//! - **The id of an iteration** is derived from mission and slot in [`domain::iteration::iteration_id`], which
+//!   `attempt/ending.rs` calls for the row, and `attempt/commit.rs` to see whether the row is there. One slot thus has one iteration, however often it is tried.
+//! - **A 429 of mana-llm** becomes `LlmError::RateLimited` in `llm/refusal.rs`, with its `Retry-After` clamped to 5 s – 1 h,
+//!   and gets its disposition in `llm/error.rs`. The circuit breaker (`llm/breaker.rs`) then denies all calls of this
+//!   process for that long. The mission waits that long and a growing backoff more (`attempt/retry.rs`); the attempt is
+//!   not charged.
+//! - **A mission is set aside** where it is unreadable (`store/schedule/refresh.rs`) or quarantined
+//!   (`attempt/failure.rs`; after lost attempts, `attempt/mod.rs`). **A quarantined one is released** by a device's new
+//!   row or an operator (`store/schedule/release.rs`); **an unreadable one** only by a device's new row. *Parked* alone
+//!   (`attempt/recheck.rs`) also waits for a new row, but is not listed and may be run on demand.
 //! - **A new tool** is added to `planner/tools.json`; `planner/tools.rs` reads it, and prompt and validation follow from it.
 //! - **A new variable** goes into `config/` and `.env.example`, **a new metric** into the list in `metrics/mod.rs`.
 

@@ -11,16 +11,16 @@ use crate::store::{Blame, StoreError};
 /// Why an attempt failed. None of the messages holds text of the mission or of the model.
 #[derive(Debug, thiserror::Error)]
 pub enum AttemptError {
-    /// Of the database.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Of the mission's record.
+    /// The record cannot be read as a mission.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
-    /// Of mana-llm.
+    /// The call of mana-llm failed or was not made.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// Of its answer, also of the repaired one.
+    /// The answer, and its repair, held no usable plan.
     #[error("no usable plan: {0}")]
     Plan(#[from] PlanError),
     /// A plan was made and could not be stored.
@@ -29,7 +29,7 @@ pub enum AttemptError {
     /// The process was told to stop, and the time to drain is over.
     #[error("the service was stopped during the attempt")]
     Interrupted,
-    /// Whoever tried before was not heard of again.
+    /// The attempts before this one were lost: their processes never ended them.
     #[error("{0} attempts in a row ended with their process: crashed, killed, or cut off beyond the lease")]
     NeverReturned(u32),
 }

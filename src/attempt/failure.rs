@@ -11,7 +11,7 @@ use crate::domain::run::{RunEnd, RunOutcome, Usage};
 use crate::store::schedule::claimed::ClaimedMission;
 use crate::store::schedule::transition::{RetryAt, Transition, give_back};
 
-/// In the next tick.
+/// The mission may be claimed again in the next tick.
 const AT_ONCE: Transition = Transition::RetryAt(RetryAt::After(Duration::ZERO));
 
 impl Worker {
@@ -35,7 +35,8 @@ impl Worker {
         }
     }
 
-    /// The user could not be told that the slot failed: later, where that may help, else parked.
+    /// The row that tells the user of the failed slot could not be written. Retries where that may help, else parks the
+    /// mission.
     async fn defer(&self, claimed: &ClaimedMission, error: AttemptError, usage: &Usage) -> Report {
         let outcome = error.outcome();
         let conflict = error.disposition() == Disposition::Transient;

@@ -57,13 +57,13 @@ pub struct Worker {
     pub lease: Duration,
     /// How often a slot is tried, and when.
     pub policy: RetryPolicy,
-    /// Who this process is, in the ledger: random, so that two of one host are two.
+    /// The id of this process in the ledger. Random, so two processes of one host differ.
     pub replica: Uuid,
     /// `MAX_UNREAD_PER_USER`; `None` sets no bound.
     pub max_unread_per_user: Option<usize>,
-    /// Cancelled when what runs has had its time: calls are dropped, leases given back.
+    /// Cancelled shortly before `DRAIN_TIMEOUT_MS` is over: calls in flight are dropped and their leases given back.
     pub abandon: CancellationToken,
-    /// Where it is counted.
+    /// The metrics that count attempts.
     pub metrics: Arc<Metrics>,
 }
 
@@ -76,7 +76,7 @@ enum Read {
 }
 
 impl Worker {
-    /// Works on the mission to the end, and gives up its lease if that is no plan.
+    /// Makes one attempt at the mission, and writes its end into the schedule and the ledger.
     #[tracing::instrument(name = "mission", skip_all, fields(mission_id = claimed.mission_id, user_id = claimed.user_id,
         slot = %claimed.slot.0, attempt = claimed.attempt.0, run_id = claimed.run_id, outcome, otel.status_code))]
     pub async fn attempt(&self, claimed: &ClaimedMission) -> Report {
@@ -105,7 +105,7 @@ impl Worker {
         };
         let zone = mission.zone(&self.default_zone);
         let messages = prompt::messages(&mission, &TOOLS, claimed.claimed_at.0, &zone);
-        // In a task of its own, for it goes on while the result is written.
+        // A task of its own, because renewals must go on while the plan is written.
         let mut renewal =
             AbortOnDropHandle::new(tokio::spawn(self.clone().renew(claimed.clone()).in_current_span()));
         let plan = tokio::select! {
@@ -117,7 +117,7 @@ impl Worker {
         written.map_err(|error| AttemptError::WriteBack(Box::new(error)))
     }
 
-    /// The plan, after one chance to repair an answer that is none.
+    /// Asks for a plan. Where the answer is none, asks once more and says what was wrong.
     async fn ask(&self, messages: &Messages, usage: &mut Usage) -> Result<Plan, AttemptError> {
         let answer = self.llm.complete(messages, usage).await?;
         let fault = match read_plan(&answer) {
@@ -160,7 +160,8 @@ impl Worker {
         }
     }
 
-    /// Ends when the lease is no longer ours. A database that does not answer is no such news.
+    /// Renews the lease at each third of it; returns once it is no longer ours. After a database error it goes on,
+    /// because the lease may still be ours.
     async fn renew(self, claimed: ClaimedMission) {
         loop {
             tokio::time::sleep(self.lease / 3).await;

@@ -17,7 +17,7 @@ use crate::store::schedule::transition::{RetryAt, Transition};
 pub(super) enum Recheck {
     /// Yes, for exactly the claimed slot.
     Due(Box<Mission>),
-    /// No, and what becomes of its row, and why.
+    /// No. `transition` changes its row, `reason` is shown to operators.
     Skip { transition: Transition, reason: String },
 }
 
@@ -51,7 +51,7 @@ pub(super) fn recheck(
     Ok(plannable(&record, &history, claimed, now, default_zone)?)
 }
 
-/// Due by its slot: could it be planned now, and a plan be written?
+/// Checks what the slot does not tell: can the mission be read, can our row be written, is it waiting?
 fn plannable(
     record: &Record,
     history: &History,
@@ -60,7 +60,7 @@ fn plannable(
     default_zone: &TimeZone,
 ) -> Result<Recheck, Unreadable> {
     let mission = Mission::read(&claimed.mission_id, record)?.healed(history);
-    // Before anything is spent: could a result be written at all, and is there a slot to go to?
+    // Before the model is paid: our row must win over the clocks of its fields, and the cadence must have a next slot.
     mission.write_timestamp(now)?;
     mission.next_run(now, default_zone)?;
     Ok(match mission.waits(now) {

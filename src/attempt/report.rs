@@ -35,7 +35,7 @@ impl Report {
         }
     }
 
-    /// Does somebody have to know? What waits as it should is no error, and neither is a stop.
+    /// Is this an error for operators? A wait, an outdated plan and a stop are none.
     pub fn is_error(&self) -> bool {
         matches!(
             self.outcome,
@@ -48,7 +48,7 @@ impl Report {
         )
     }
 
-    /// Onto the span of the mission.
+    /// Writes the outcome into the mission's span.
     pub(super) fn record(&self) {
         let span = tracing::Span::current();
         span.record("outcome", self.outcome.as_str());
@@ -57,7 +57,7 @@ impl Report {
         }
     }
 
-    /// Wherever the attempt came from.
+    /// Counts the attempt, of a tick or a run on demand.
     pub(super) fn count(&self, metrics: &Metrics) {
         let refused = match self.outcome {
             RunOutcome::Outdated => true,
@@ -86,7 +86,7 @@ impl Report {
             RunOutcome::SlotFailed | RunOutcome::Quarantined => {
                 tracing::error!(mission_id, user_id, %slot, attempt, outcome, reason, elapsed_ms, "mission failed");
             }
-            // Said once for all of them: that the database is gone, that the circuit is open.
+            // At debug: the store logs once that the database is gone, the breaker once that the circuit is open.
             RunOutcome::Database | RunOutcome::Held => {
                 tracing::debug!(mission_id, user_id, %slot, attempt, outcome, reason, elapsed_ms, "mission put off");
             }

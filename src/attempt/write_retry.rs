@@ -1,4 +1,4 @@
-//! How long a result is held for a database that does not take it.
+//! Repeats a write that failed, until it succeeds, its time is over, or the process stops.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use tokio_util::sync::CancellationToken;
 use super::AttemptError;
 use crate::store::Blame;
 
-/// A deadlock, a serialization failure, a device that writes at the same moment: once more is enough.
+/// Repeats after a deadlock, a serialization failure, or a device's row at the same moment.
 const CONFLICTS: u32 = 3;
 /// The first pause; each is twice the one before.
 const SHORTEST: Duration = Duration::from_millis(100);
-/// The last: the database should not wait for us once it is back.
+/// The longest pause between two tries.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Of one result.
+/// The tries to write one result.
 pub(super) struct WriteRetry<'worker> {
     until: Instant,
     abandon: &'worker CancellationToken,
@@ -23,18 +23,18 @@ pub(super) struct WriteRetry<'worker> {
 }
 
 impl<'worker> WriteRetry<'worker> {
-    /// For as long as a lease lasts that nobody can renew. Whether it still holds is for the write itself to
-    /// see.
+    /// Tries for at most `lease`. Without the database the lease cannot be renewed, so it has ended by then; the write
+    /// checks it.
     pub(super) fn new(lease: Duration, abandon: &'worker CancellationToken) -> Self {
         Self { until: Instant::now() + lease, abandon, tries: 0, conflicts: 0 }
     }
 
-    /// How often it did not work.
+    /// How many tries have failed.
     pub(super) fn tries(&self) -> u32 {
         self.tries
     }
 
-    /// Waits before the next try; gives the error back where there should be none.
+    /// Waits before the next try. Returns the error where there is to be none.
     pub(super) async fn after(&mut self, error: AttemptError) -> Result<(), AttemptError> {
         let AttemptError::Store(cause) = &error else { return Err(error) };
         self.tries += 1;

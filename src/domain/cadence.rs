@@ -28,12 +28,12 @@ pub enum CadenceError {
         "is none of manual, interval (everyMinutes), daily (atHour, atMinute), weekly (dayOfWeek, atHour), cron (expression)"
     )]
     Unknown,
-    /// Such as an hour 25.
+    /// A value is out of range, such as hour 25.
     #[error(
         "has a value out of its range: everyMinutes 1 to 5256000, dayOfWeek 0 to 6, atHour 0 to 23, atMinute 0 to 59"
     )]
     OutOfRange,
-    /// Not cron.
+    /// The expression is not cron.
     #[error("has an expression that is not cron")]
     NotCron,
 }

@@ -17,7 +17,8 @@ pub const CLIENT_ID: &str = "mana-ai-runner";
 /// The newest `schema_version` that this service can read.
 pub const SCHEMA_VERSION: i32 = 1;
 
-/// The fields that decide when a mission runs, and all that the schedule sees of one.
+/// The fields that decide when a mission runs, and all that the schedule sees of one. In the order of the
+/// arrays of the view `mana_ai.mission_changes` (`store/log/view.sql`).
 pub const SCHEDULE_FIELDS: [&str; 5] = ["state", "nextRunAt", "deletedAt", "createdAt", "updatedAt"];
 
 /// A record's fields by name. The values stay the raw JSON text that was read, so what other

@@ -9,7 +9,7 @@ use super::time;
 /// An iteration that a foreground runner marked `running` is left alone for this long.
 const FOREGROUND_GRACE: SignedDuration = SignedDuration::from_mins(10);
 
-/// An iteration that somebody wrote, read with mercy: what has another shape counts as absent.
+/// An iteration that somebody wrote, read leniently: a field of another type counts as absent.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the wire's own names, see the design of the record")]

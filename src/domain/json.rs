@@ -117,7 +117,7 @@ impl<'de> Visitor<'de> for Sound {
         Ok(self)
     }
 
-    /// Keys too.
+    /// Also called for keys.
     fn visit_str<E: Error>(self, text: &str) -> Result<Self, E> {
         if text == MAGIC { Err(E::custom(MAGIC)) } else { Ok(self) }
     }

@@ -38,7 +38,7 @@ pub enum RunOutcome {
     LeaseLost,
     /// Not tried again before a device writes a row of it.
     Quarantined,
-    /// Nobody came back from it: crashed, killed, or cut off beyond its lease. Charged.
+    /// Its process never ended it: it crashed, was killed, or was cut off beyond the lease. Charged.
     Lost,
 }
 
@@ -48,7 +48,7 @@ impl RunOutcome {
         self.into()
     }
 
-    /// Is the attempt given back to its slot?
+    /// Is the charge of the attempt refunded?
     pub fn is_refunded(self) -> bool {
         use RunOutcome::{Database, Held, Interrupted, Misconfigured, Outdated, RateLimited, Skipped};
         matches!(self, RateLimited | Misconfigured | Held | Database | Interrupted | Skipped | Outdated)
@@ -80,9 +80,9 @@ impl Usage {
 /// Tokens of a single call, 0 where mana-llm did not tell them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CallTokens {
-    /// In.
+    /// Of the prompt.
     pub prompt: u64,
-    /// Out.
+    /// Of the completion.
     pub completion: u64,
 }
 
@@ -100,7 +100,7 @@ pub struct RunEnd {
 }
 
 impl RunEnd {
-    /// Without an iteration.
+    /// The end of a run that wrote no iteration.
     pub fn of(outcome: RunOutcome, reason: Option<String>, usage: &Usage) -> Self {
         Self { outcome, reason, iteration_id: None, usage: usage.clone() }
     }
@@ -111,11 +111,11 @@ impl RunEnd {
 pub enum Disposition {
     /// May pass by itself: mana-llm is slow, away or broken.
     Transient,
-    /// This mission's own: no usable plan came of it, or what came could not be stored.
+    /// The fault is this mission's alone: no usable plan came of it, or what came could not be stored.
     MissionFault,
-    /// mana-llm asks for patience.
+    /// mana-llm limits the rate.
     RateLimited {
-        /// For so long.
+        /// How long to wait, from now.
         retry_after: Duration,
     },
     /// mana-llm has no provider that works: nobody's call is taken for now.
@@ -125,7 +125,7 @@ pub enum Disposition {
     },
     /// mana-llm refuses us as we are configured: an operator has to act.
     Misconfigured,
-    /// Nobody's: the database was away, the process was stopped, the circuit was open.
+    /// No fault of mission or model, so not charged: the database was away, the process was stopped, the circuit was open.
     Uncharged,
     /// Only a new row of the mission helps.
     Permanent,

@@ -15,7 +15,8 @@ use crate::runner::Runner;
 
 /// The content type of Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// The route of a path that is none of ours. The path itself would be a series per stranger's idea.
+/// The route of a path that is none of ours. The path itself is no label, because each path
+/// that a client invents would become a series.
 const UNMATCHED: &str = "unmatched";
 /// Method, route and status of answers to expect, beside those of the routes that are described.
 const KNOWN_ANSWERS: [[&str; 3]; 4] = [

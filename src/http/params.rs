@@ -25,7 +25,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// Of the ids of a user and a mission together, in bytes. `access.sql` has the same bound.
+/// The longest that the ids of a user and a mission may be together, in bytes. `access.sql` has the same bound.
 const LONGEST_IDS: usize = 1024;
 
 /// The two ids of a path with `{user}/{mission}`.

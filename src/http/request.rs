@@ -12,7 +12,7 @@ use super::auth::{is_internal, is_trusted};
 use crate::telemetry::{context, ms};
 
 const ID_HEADER: &str = "x-request-id";
-/// Of a caller's request id, in bytes.
+/// The longest request id of a caller, in bytes.
 const LONGEST_ID: usize = 128;
 
 /// A layer that opens the span of a request and writes its line at the end. The caller's `x-request-id`, or one of ours,

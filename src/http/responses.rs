@@ -4,25 +4,25 @@ use utoipa::IntoResponses;
 
 use super::error::ErrorBody;
 
-/// Of every route under `/internal`.
+/// The answer of every route under `/internal`.
 #[derive(IntoResponses)]
 #[response(status = 401, description = "The key is missing or wrong")]
 #[expect(dead_code, reason = "describes an answer and is never made")]
 pub(super) struct Unauthorized(ErrorBody);
 
-/// Of every route that asks the database.
+/// The answer of every route that asks the database.
 #[derive(IntoResponses)]
 #[response(status = 503, description = "The database did not answer")]
 #[expect(dead_code, reason = "describes an answer and is never made")]
 pub(super) struct NoDatabase(ErrorBody);
 
-/// Of every route whose query can be wrong.
+/// The answer of every route whose query can be wrong.
 #[derive(IntoResponses)]
 #[response(status = 400, description = "A parameter is wrong")]
 #[expect(dead_code, reason = "describes an answer and is never made")]
 pub(super) struct BadQuery(ErrorBody);
 
-/// Of every route whose path names a mission.
+/// The answer of every route whose path names a mission.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes answers and is never made")]
 pub(super) enum MissionErrors {

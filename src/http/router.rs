@@ -17,7 +17,7 @@ use super::state::AppState;
 use super::{auth, health, metrics, missions, request, runner, runs};
 use crate::domain::run::RunOutcome;
 
-/// Of a request's body, in bytes. No route takes more.
+/// The largest body of a request, in bytes. No route takes more.
 const LARGEST_BODY: usize = 64 * 1024;
 
 // `RunOutcome` is named here, because a type that only a parameter has is referred to, but not described by itself.

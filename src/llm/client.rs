@@ -17,12 +17,12 @@ use crate::planner::prompt::Messages;
 use crate::telemetry::{context, ms};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What the body of an error may take. It says more than the status does, but may come slowly, or never.
+/// The longest that reading the body of an error may take. It says more than the status does, but may come slowly, or never.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(2);
 const TEMPERATURE: f64 = 0.3;
-/// Of an answer's body, in bytes. A plan has some kilobytes.
+/// The largest body of an answer, in bytes. A plan has some kilobytes.
 pub const LARGEST_ANSWER: usize = 1024 * 1024;
-/// Of a model's name, in bytes.
+/// The longest name of a model, in bytes.
 const LONGEST_MODEL: usize = 100;
 /// The header in which mana-llm names the model behind an alias.
 const RESOLVED_HEADER: &str = "x-mana-llm-resolved";

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::error::LlmError;
 use crate::domain::json::field;
 
-/// Of a kind or a code, in bytes.
+/// The longest kind or code, in bytes.
 const LONGEST_KIND: usize = 40;
 
 /// What the status alone decides. Of such an answer the body need not be read.

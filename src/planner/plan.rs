@@ -12,10 +12,10 @@ use crate::domain::time::iso;
 /// More steps than this are not a plan that a person would read.
 pub const MAX_STEPS: usize = 5;
 
-/// As a tree, a text can take seventy times the memory. In bytes; a plan has some kilobytes.
+/// The longest text that is parsed, in bytes. A tree of it takes up to seventy times the memory.
 const LONGEST: usize = 256 * 1024;
 
-/// No tool takes params that come near this.
+/// The deepest nesting of a plan.
 const MAX_DEPTH: usize = 32;
 
 /// A plan that a user may be shown.

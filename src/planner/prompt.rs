@@ -20,7 +20,7 @@ const LONGEST_TEXT: usize = 20_000;
 const LONGEST_LINE: usize = 1_000;
 /// Linked records beyond this are counted, not named.
 const NAMED_INPUTS: usize = 50;
-/// Ours have five at most; other writers' plans may have more.
+/// The most steps of a past plan that the model is told.
 const REMEMBERED_STEPS: usize = 20;
 
 /// What is sent: roles and contents in the order of the conversation.

@@ -1,11 +1,13 @@
 //! What a tick has in flight, and what it claims next.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use super::Runner;
 use crate::attempt::{Report, Worker};
-use crate::llm::breaker::Permit;
+use crate::llm::breaker::{Permit, Why};
 use crate::store::StoreError;
 use crate::store::schedule::claim::{ClaimScope, ClaimTerms, claim};
 use crate::store::schedule::claimed::ClaimedMission;
@@ -41,6 +43,11 @@ pub(super) enum Claimed {
     Stopped,
 }
 
+/// Why the circuit breaker denies calls, and until when, for operators.
+pub(super) fn denied(why: &Why, wait: Duration) -> String {
+    format!("{why}; the next call in {} s", wait.as_secs())
+}
+
 impl Runner {
     /// Claims as many missions as there is room for: up to `concurrency` in flight, but one at a time while the
     /// circuit breaker allows only a probe.
@@ -49,8 +56,7 @@ impl Runner {
             Permit::Any => self.settings.concurrency.saturating_sub(in_flight.attempts.len()),
             Permit::Probe => usize::from(in_flight.attempts.is_empty()),
             Permit::Denied { why, wait } => {
-                let why = format!("{why}; the next call in {} s", wait.as_secs());
-                in_flight.stop_reason = Some(StopReason::CircuitOpen(why));
+                in_flight.stop_reason = Some(StopReason::CircuitOpen(denied(&why, wait)));
                 return Claimed::Stopped;
             }
         };

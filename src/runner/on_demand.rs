@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Runner;
+use super::claims::denied;
 use crate::llm::breaker::Permit;
 use crate::runner::stats::TickStats;
 use crate::store::runs::{self, Run, RunFilter};
@@ -24,7 +25,8 @@ pub enum NotRun {
     /// The process has been asked to stop.
     #[error("this process is stopping, ask another")]
     Stopping,
-    /// The claim found it in flight or parked, or too many other missions of its user in flight, or the runner paused.
+    /// It is in flight, quarantined or unreadable, or too many other missions of its user are in flight, or the
+    /// runner is paused.
     #[error(
         "it cannot be claimed now: in flight, set aside, too many of its user at work, or the runner is paused"
     )]
@@ -44,7 +46,7 @@ impl Runner {
         }
         self.worker.llm.retry_configuration();
         if let Permit::Denied { why, wait } = self.worker.llm.permit() {
-            return Err(NotRun::CircuitOpen(format!("{why}; the next call in {} s", wait.as_secs())));
+            return Err(NotRun::CircuitOpen(denied(&why, wait)));
         }
         self.prepare().await?;
         let preflight = preflight(self.store()).await?;

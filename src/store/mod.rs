@@ -1,6 +1,6 @@
-//! The database: a pool, and the two doors into it.
+//! The database: a pool of connections, and the transactions on it ([`Tx`], [`UserTx`]).
 //!
-//! Every transaction becomes the role `mana_ai`, whoever logged in, so row security binds a superuser
+//! Every transaction of the pool becomes the role `mana_ai`, whoever logged in, so row security binds a superuser
 //! too. `SET LOCAL` ends with the transaction, which a transaction-pooling proxy understands.
 
 pub mod access;
@@ -39,13 +39,22 @@ pub use tx::{Tx, UserTx};
 const WAIT: Duration = Duration::from_secs(10);
 /// How long a new connection and a BEGIN may take: a server that needs longer counts as gone.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How long a whole transaction may take, seen from here. Longer than the server's own timeouts, whose errors say
-/// more.
+/// The longest that a transaction may take by our clock. Above the server's own timeouts, whose errors say more.
 pub(crate) const TRANSACTION: Duration = Duration::from_secs(30);
-/// Bounds every wait, so that no lock and no lost server can hold a transaction for ever. Turns the compiler of
-/// queries off: ours are short, and after a burst the planner takes them for long ones.
-const BEGIN: &str = "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s'; \
-    SET LOCAL statement_timeout = '25s'; SET LOCAL idle_in_transaction_session_timeout = '30s'";
+/// The text that begins a transaction, with settings of its own. Turns the compiler of queries off: ours are short, and
+/// after a burst the planner takes them for long ones.
+macro_rules! begin {
+    ($($setting:literal),*) => {
+        concat!(
+            "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s'",
+            $("; SET LOCAL ", $setting),*
+        )
+    };
+}
+use begin;
+
+/// Bounds every wait, so that no lock and no lost server can hold a transaction for ever.
+const BEGIN: &str = begin!("statement_timeout = '25s'", "idle_in_transaction_session_timeout = '30s'");
 
 /// The pool. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::schedule::due::leased;
 use super::{DbTime, Store, StoreError};
 
 /// One process that works on this database.
@@ -37,12 +38,14 @@ pub struct Replica {
 /// # Errors
 /// Whatever the database answers.
 pub async fn replicas(db: &mut PgConnection) -> Result<Vec<Replica>, StoreError> {
-    let replicas = sqlx::query_as(
+    let replicas = sqlx::query_as(concat!(
         "SELECT id, version, started_at, seen_at, breaker, last_tick, (
              SELECT count(*) FROM mana_ai.mission_schedule JOIN mana_ai.mission_runs AS run ON run.id = run_id
-             WHERE lease_until > clock_timestamp() AND run.replica = replicas.id) AS leases
+             WHERE ",
+        leased!(),
+        " AND run.replica = replicas.id) AS leases
          FROM mana_ai.replicas WHERE seen_at > clock_timestamp() - interval '1 day' ORDER BY seen_at DESC LIMIT 100",
-    );
+    ));
     Ok(replicas.fetch_all(db).await?)
 }
 

@@ -22,13 +22,13 @@ pub struct Tx {
 
 impl Tx {
     pub(super) async fn begin(connection: Object<Connections>, begin: &'static str) -> sqlx::Result<Self> {
-        // Owned from before the first byte is sent.
+        // The Tx owns the connection before BEGIN is sent, so a BEGIN that is cancelled drops it.
         let mut tx = Self { connection: Some(connection) };
         tx.execute(begin).await?;
         Ok(tx)
     }
 
-    /// Makes what it did last. Without it everything is undone.
+    /// Commits. A Tx that is dropped without it is undone.
     ///
     /// # Errors
     /// Whatever the database answers. Where no answer comes, nobody knows whether it is committed.
@@ -36,7 +36,7 @@ impl Tx {
         self.end("COMMIT").await
     }
 
-    /// Undoes what it did, and gives the connection back to the pool.
+    /// Undoes what it did, and returns the connection to the pool.
     ///
     /// # Errors
     /// Whatever the database answers; it is undone in any case.

@@ -15,6 +15,7 @@ mod http;
 mod llm;
 mod metrics;
 mod ops;
+mod planner;
 mod runner;
 mod store;
 mod support;

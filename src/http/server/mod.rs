@@ -44,7 +44,8 @@ use tokio_util::task::JoinMap;
 
 use clocks::{ClientClock, ClientClocks, Id};
 
-/// Of a request's line and headers together, in bytes; hyper takes a hundred headers. More is answered with 431 by hyper.
+/// The largest line and headers of a request together, in bytes; hyper takes a hundred headers, and answers more with
+/// 431.
 const LARGEST_HEAD: usize = 16 * 1024;
 /// The pause before accepting again after EMFILE: the process has no descriptor left.
 const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_secs(1);

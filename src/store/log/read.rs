@@ -102,7 +102,7 @@ impl Folding {
     }
 }
 
-/// One row that cannot be read spoils its mission: what it changed, we would overwrite.
+/// One unreadable row makes the mission unreadable: our next row would overwrite what it changed.
 pub(in crate::store) fn apply(fold: &mut Result<Fold, StoreError>, row: Result<ChangeRow, StoreError>) {
     match (fold.as_mut(), row) {
         (Ok(fold), Ok(row)) => fold.apply(row),

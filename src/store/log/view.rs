@@ -9,11 +9,8 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::read::change_row;
-use crate::domain::change::{ChangeRow, Fields};
+use crate::domain::change::{ChangeRow, Fields, SCHEDULE_FIELDS};
 use crate::store::{StoreError, sql_time};
-
-/// The fields in the view's arrays, in its order.
-const SCHEDULE_FIELDS: [&str; 5] = ["state", "nextRunAt", "deletedAt", "createdAt", "updatedAt"];
 
 /// Every row. `COLLATE "C"`: any order by mission will do, and bytes compare fastest.
 const WHOLE: &str = r#"

@@ -7,6 +7,7 @@ use sqlx::postgres::PgConnection;
 use strum::IntoStaticStr;
 
 use super::claimed::ClaimedMission;
+use super::due::leased;
 use crate::domain::run::{RunEnd, RunOutcome};
 use crate::store::{StoreError, sql_time};
 
@@ -50,7 +51,7 @@ pub enum Counter {
     Keep,
     /// It is one more.
     Increase,
-    /// It is one less: a claim's charge is given back.
+    /// It is one less: a claim's charge is refunded.
     Refund,
     /// It is zero.
     Reset,
@@ -107,8 +108,9 @@ impl ScheduleChange {
     }
 }
 
-/// The values of `change` in the order of its columns are bound by [`ScheduleChange::write`], and nowhere else.
-const CHANGE: &str = "
+/// `$1` to `$16` are the columns of `change`, in order. Only [`ScheduleChange::write`] binds them.
+const CHANGE: &str = concat!(
+    "
 WITH change (user_id, mission_id, lease_token, lease_must_run, claimed_count,
         sets_slot, next_run_at, change_count, attempts, refusals, failed_slots,
         not_before, wait, wait_until, waits, quarantined) AS (
@@ -134,7 +136,10 @@ UPDATE mana_ai.mission_schedule AS s SET
         WHEN change.not_before = 'new-row' THEN 'infinity' END
 FROM change
 WHERE (s.user_id, s.mission_id, s.lease_token) = (change.user_id, change.mission_id, change.lease_token)
-    AND (NOT lease_must_run OR s.lease_until > clock_timestamp())";
+    AND (NOT lease_must_run OR ",
+    leased!(),
+    ")"
+);
 
 impl ScheduleChange {
     /// `false` where the lease is no longer ours.

@@ -9,7 +9,7 @@ use sqlx::query::QueryAs;
 use uuid::Uuid;
 
 use super::claimed::{ClaimedMission, POISON_CANDIDATE_AFTER};
-use super::due::{due, runnable};
+use super::due::{due, leased, runnable};
 use crate::domain::run::RunOutcome;
 use crate::store::{Store, StoreError, TRANSACTION, Tx, sql_time, with_timeout};
 
@@ -31,7 +31,7 @@ pub struct ClaimTerms {
 /// Which missions a claim asks for.
 #[derive(Debug, Clone, Copy)]
 pub enum ClaimScope<'mission> {
-    /// What was due at a time, the oldest slot first. A mission that was given back after `at` is not claimed
+    /// What was due at a time, the oldest slot first. A mission whose lease was given back after `at` is not claimed
     /// again: it belongs to the next tick.
     Due {
         /// The time, by the database's clock.
@@ -41,8 +41,8 @@ pub enum ClaimScope<'mission> {
         /// May one of them be a poison candidate? See [`POISON_CANDIDATE_AFTER`].
         poison_candidate: bool,
     },
-    /// One mission that an operator asks for. Where it is due, it is worked on as in a tick; else its slot
-    /// is the moment of the claim. A mission that is not in the schedule gets a row for its lease, which the next
+    /// One mission that an operator asks for. Where its slot has come, the attempt is for that slot, even while the
+    /// mission waits; else the attempt's slot is the moment of the claim. A mission that is not in the schedule gets a row for its lease, which the next
     /// refresh of the mission removes.
     One {
         /// The user whose mission it is.
@@ -168,7 +168,9 @@ const CLAIM_DUE: &str = claim_locked!(concat!(
     // Missions under a lease, by user. Materialized: counted once, not for each candidate.
     "WITH in_flight AS MATERIALIZED (
     SELECT user_id, count(*) AS missions FROM mana_ai.mission_schedule
-    WHERE lease_until > clock_timestamp() GROUP BY user_id),",
+    WHERE ",
+    leased!(),
+    " GROUP BY user_id),",
     // The oldest due missions of users who have a place left. ORDER BY with LIMIT and without a join follows
     // the index, so that a backlog costs no more than the candidates.
     "oldest AS MATERIALIZED (
@@ -215,7 +217,9 @@ const CLAIM_ONE: &str = claim_locked!(concat!(
     runnable!(),
     " AND ",
     not_paused!(),
-    " AND (SELECT count(*) FROM mana_ai.mission_schedule WHERE user_id = $5 AND lease_until > clock_timestamp()) < $4
+    " AND (SELECT count(*) FROM mana_ai.mission_schedule WHERE user_id = $5 AND ",
+    leased!(),
+    ") < $4
     FOR UPDATE)"
 ));
 
@@ -225,10 +229,11 @@ const CLAIM_ONE: &str = claim_locked!(concat!(
 /// Whatever the database answers.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn renew(store: &Store, claimed: &ClaimedMission, lease: Duration) -> Result<bool, StoreError> {
-    let renewed = sqlx::query(
+    let renewed = sqlx::query(concat!(
         "UPDATE mana_ai.mission_schedule SET lease_until = clock_timestamp() + $4
-         WHERE user_id = $1 AND mission_id = $2 AND lease_token = $3 AND lease_until > clock_timestamp()",
-    );
+         WHERE user_id = $1 AND mission_id = $2 AND lease_token = $3 AND ",
+        leased!(),
+    ));
     let renewed =
         renewed.bind(&claimed.user_id).bind(&claimed.mission_id).bind(claimed.lease_token).bind(lease);
     let renewed = store.transaction(async |tx| Ok(renewed.execute(&mut **tx).await?)).await?;

@@ -11,11 +11,11 @@ pub struct ClaimedMission {
     pub user_id: String,
     /// The mission's `record_id`.
     pub mission_id: String,
-    /// The slot that was due: a point of its cadence.
+    /// The slot of the attempt; where forced, the moment of the claim.
     pub slot: DbTime,
     /// When it was claimed, by the database's clock.
     pub claimed_at: DbTime,
-    /// An operator asked for it before it was due: the slot is the moment of the claim, and the mission's own
+    /// An operator asked for it before its slot: the slot of the attempt is the moment of the claim, and the mission's own
     /// slot stays.
     pub forced: bool,
     /// Proof of the lease. Random, and new for each attempt.

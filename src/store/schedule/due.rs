@@ -15,6 +15,13 @@ macro_rules! unleased {
     };
 }
 
+/// A row of `mission_schedule` under a lease that runs: the opposite of [`unleased`].
+macro_rules! leased {
+    () => {
+        "lease_until > clock_timestamp()"
+    };
+}
+
 /// A row of `mission_schedule` that is due at the time named. `not_before < 'infinity'` is the condition of the
 /// index on what is due: without these words the planner would not use it.
 macro_rules! due {
@@ -46,7 +53,7 @@ macro_rules! set_aside {
     };
 }
 
-pub(in crate::store) use {due, runnable, set_aside, unleased};
+pub(in crate::store) use {due, leased, runnable, set_aside, unleased};
 
 /// The condition of a row that is due now, by the clock of the transaction: for `WHERE` on `mission_schedule`.
 pub const DUE_NOW: &str = due!("now()");
@@ -56,7 +63,7 @@ pub const DUE_NOW: &str = due!("now()");
 pub enum Hold {
     /// Somebody works on it, under a lease until then.
     Leased(Timestamp),
-    /// It is set aside until a device writes a row of it, or an operator releases it.
+    /// It is quarantined until a device writes a row of it, or an operator releases it.
     Quarantined,
     /// It waits until a device writes a row of it.
     NewRow,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::due::{due, set_aside};
+use super::due::{due, leased, set_aside};
 use super::scheduled::Scheduled;
-use crate::store::{DbTime, Store, StoreError, TRANSACTION, UserTx, with_timeout};
+use crate::store::{DbTime, Store, StoreError, TRANSACTION, UserTx, begin, with_timeout};
 
 /// The schedule's rows of the transaction's user, or of the one mission named.
 ///
@@ -16,13 +16,15 @@ use crate::store::{DbTime, Store, StoreError, TRANSACTION, UserTx, with_timeout}
 pub async fn scheduled(tx: &mut UserTx, mission_id: Option<&str>) -> Result<Vec<Scheduled>, StoreError> {
     let user_id = tx.user_id().to_owned();
     // 'infinity' does not decode into a timestamp: it becomes NULL and a flag.
-    let rows = sqlx::query_as(
+    let rows = sqlx::query_as(concat!(
         "SELECT mission_id, next_run_at, unreadable, waits, quarantined, attempts, lost, failed_slots,
              CASE WHEN isfinite(not_before) THEN not_before END AS not_before, not_before = 'infinity' AS until_new_row,
-             CASE WHEN lease_until > clock_timestamp() THEN lease_until END AS lease_until
+             CASE WHEN ",
+        leased!(),
+        " THEN lease_until END AS lease_until
          FROM mana_ai.mission_schedule WHERE user_id = $1 AND ($2::text IS NULL OR mission_id = $2)
          ORDER BY mission_id",
-    );
+    ));
     Ok(rows.bind(user_id).bind(mission_id).fetch_all(&mut **tx).await?)
 }
 
@@ -51,13 +53,16 @@ impl ScheduleCounts {
     }
 }
 
-/// Beyond that an operator needs no exact number, and no tick should pay for one.
+/// Counting stops here: no operator needs more, and each tick pays for it.
 const COUNTED: i64 = 10_000;
 
 /// Without statistics the planner takes nearly every row for one that is set aside, and so a scan of the whole
 /// table for the shortest way to some of them.
-const BEGIN_COUNTING: &str = "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL jit = off; SET LOCAL enable_seqscan = off; \
-    SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '25s'; SET LOCAL idle_in_transaction_session_timeout = '30s'";
+const BEGIN_COUNTING: &str = begin!(
+    "enable_seqscan = off",
+    "statement_timeout = '25s'",
+    "idle_in_transaction_session_timeout = '30s'"
+);
 
 /// Each index is read from one end, and no further than needed.
 const COUNTS: &str = concat!(
@@ -70,7 +75,9 @@ const COUNTS: &str = concat!(
     set_aside!(),
     "    LIMIT $1)
      SELECT now() AS now, (SELECT count(*) FROM due) AS due, (SELECT min(next_run_at) FROM due) AS oldest_due,
-         (SELECT count(*) FROM mana_ai.mission_schedule WHERE lease_until > clock_timestamp()) AS leases,
+         (SELECT count(*) FROM mana_ai.mission_schedule WHERE ",
+    leased!(),
+    ") AS leases,
          (SELECT count(*) FROM set_aside) AS quarantined,
          (SELECT refreshed_at FROM mana_ai.refresh_cursor WHERE isfinite(refreshed_at)) AS refreshed_at"
 );
@@ -89,7 +96,7 @@ pub async fn counts(store: &Store) -> Result<ScheduleCounts, StoreError> {
     .await
 }
 
-/// A mission that is set aside until a device writes a row of it.
+/// A mission that is set aside: unreadable, or quarantined.
 #[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Quarantined {

@@ -22,7 +22,7 @@ const BATCH: usize = 2_000;
 const RECONCILE_EVERY: Duration = Duration::from_secs(3600);
 /// A long fold logs how far it is, every so many rows.
 const ROWS_PER_LINE: u64 = 1_000_000;
-/// After each so long without an end we ask whether the database still lives.
+/// While a fold runs, a login is tried this often to see that the database lives.
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 /// How long a fold of the whole log may take. Longer than the server's own timeout, whose error says more.
 const LONGEST: Duration = Duration::from_mins(31);
@@ -108,7 +108,7 @@ async fn refresh_now(store: &Store, overlap: Duration, whole: bool) -> Result<Re
 
 /// How far the log was folded into the schedule.
 struct Cursor {
-    /// Before the first row is read: what becomes visible while we read belongs to the next refresh.
+    /// The time before the first row is read. What becomes visible while we read belongs to the next refresh.
     now: Timestamp,
     refreshed_at: Option<Timestamp>,
     reconciled_at: Option<Timestamp>,
@@ -206,8 +206,8 @@ fn slot(fold: Result<Fold, StoreError>) -> Result<Option<Timestamp>, String> {
     }
 }
 
-/// Before the first fold, and committed at once: if somebody empties the schedule from now on, the cursor is gone
-/// at the end, and the next refresh begins anew.
+/// Commits an empty cursor before the first fold. If somebody empties the schedule during the fold, a trigger deletes the
+/// cursor, `move_cursor` finds no row, and the next refresh folds the whole log.
 async fn place_cursor(store: &Store) -> Result<(), StoreError> {
     let place =
         "INSERT INTO mana_ai.refresh_cursor (refreshed_at, reconciled_at) VALUES ('-infinity', '-infinity')

@@ -108,7 +108,7 @@ impl Transition {
                 failed_slots: Some(0),
                 ..ScheduleChange::to(next, NotBefore::Rest(Duration::ZERO))
             },
-            // A run before its slot leaves the waits of that slot alone.
+            // A run before its slot leaves `not_before` as it was; the reason in `waits` is its own.
             Self::RetryAt(_) if claimed.forced => ScheduleChange::stay(claimed, end, NotBefore::Keep),
             Self::RetryAt(RetryAt::After(wait)) => ScheduleChange::stay(claimed, end, NotBefore::After(wait)),
             Self::RetryAt(RetryAt::Time(at)) => ScheduleChange::stay(claimed, end, NotBefore::Time(at)),

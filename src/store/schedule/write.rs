@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::due::unleased;
-use crate::store::{Store, StoreError, Tx, sql_time};
+use crate::store::{Store, StoreError, Tx, begin, sql_time};
 
 /// What the log says of a mission.
 pub(super) struct MissionSlot {
@@ -15,12 +15,16 @@ pub(super) struct MissionSlot {
     pub change_count: i64,
 }
 
-/// A whole fold takes as long as the log is long, and sorts it: in memory that takes half the time. But a
-/// replica that is frozen or cut off in the middle must not keep the others from it.
+/// A transaction for a fold: half an hour, because a whole fold may take long; more memory, because it sorts; but a
+/// replica that is frozen or cut off loses it after 60 s, so that others can refresh.
 pub(in crate::store) async fn begin_long(store: &Store) -> Result<Tx, StoreError> {
-    let begin = "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s';
-        SET LOCAL work_mem = '64MB'; SET LOCAL statement_timeout = '30min'; SET LOCAL tcp_user_timeout = '60s';
-        SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL mana_ai.refreshing = 'on'";
+    let begin = begin!(
+        "work_mem = '64MB'",
+        "statement_timeout = '30min'",
+        "tcp_user_timeout = '60s'",
+        "idle_in_transaction_session_timeout = '60s'",
+        "mana_ai.refreshing = 'on'"
+    );
     store.begin_with(begin).await
 }
 

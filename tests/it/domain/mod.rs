@@ -5,5 +5,4 @@ pub mod healing;
 pub mod parts;
 pub mod properties;
 mod staging;
-mod times;
 pub mod vectors;

@@ -1,0 +1,3 @@
+//! What a model may write, and how it is refused.
+
+mod times;
