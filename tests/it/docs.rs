@@ -72,8 +72,9 @@ fn is_variable(span: &str) -> bool {
     span.contains('_') && span.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// Every function of `src/` and `tests/` as `::room::file::name`, which is how `cargo test` names a test.
-fn functions() -> BTreeSet<String> {
+/// Every test of `src/` and `tests/` as `::room::file::name`, which is how `cargo test` names it. In `proptest!` too a
+/// test has `#[test]`.
+fn tests() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for path in ["src", "tests"]
         .into_iter()
@@ -84,8 +85,14 @@ fn functions() -> BTreeSet<String> {
         let rooms: Vec<_> = file.iter().map(|room| room.to_str().unwrap()).collect();
         let rooms = rooms.iter().filter(|room| !["src", "tests", "it", "mod"].contains(room));
         let rooms: String = rooms.map(|room| format!("::{room}")).collect();
-        for line in fs::read_to_string(&path).unwrap().lines() {
-            if let Some((_, signature)) = line.split_once("fn ") {
+        let text = fs::read_to_string(&path).unwrap();
+        let mut is_test = false;
+        for line in text.lines().map(str::trim_start) {
+            if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+                is_test = true;
+            } else if let Some((_, signature)) =
+                line.split_once("fn ").filter(|_| std::mem::take(&mut is_test))
+            {
                 let name: String =
                     signature.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
                 found.insert(format!("{rooms}::{name}"));
@@ -105,7 +112,7 @@ fn code() -> String {
 /// A rename that forgets the texts fails here.
 #[test]
 fn what_the_texts_name_exists() {
-    let (functions, code) = (functions(), code());
+    let (tests, code) = (tests(), code());
     let mut missing = Vec::new();
     for file in texts() {
         let text = fs::read_to_string(&file).unwrap();
@@ -118,7 +125,7 @@ fn what_the_texts_name_exists() {
         links(&text).for_each(|target| expect(file.parent().unwrap().join(target).exists(), target));
         for span in code_spans(&text) {
             let is_known = |known: &String| known.ends_with(&format!("::{span}"));
-            expect(!is_function_path(span) || functions.iter().any(is_known), span);
+            expect(!is_function_path(span) || tests.iter().any(is_known), span);
             expect(!is_variable(span) || code.contains(span), span);
         }
     }
@@ -137,5 +144,6 @@ fn names_in_a_text_are_found() {
     assert_eq!(spans.iter().map(|span| is_function_path(span)).collect::<Vec<_>>(), [false, true, false]);
     assert_eq!(spans.iter().map(|span| is_variable(span)).collect::<Vec<_>>(), [false, false, true]);
     assert!(!is_function_path("Store::transaction") && !is_function_path("kills::"));
-    assert!(functions().contains("::docs::names_in_a_text_are_found"));
+    let tests = tests();
+    assert!(tests.contains("::docs::names_in_a_text_are_found") && !tests.contains("::docs::code"));
 }
