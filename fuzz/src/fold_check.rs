@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
-use mana_ai::domain::change::{ChangeRow, Clocks, Fields, NewChange, Op, WRITTEN_FIELDS};
+use mana_ai::domain::change::{CLIENT_ID, ChangeRow, Clocks, Fields, NewChange, Op, WRITTEN_FIELDS};
 use mana_ai::domain::fold::{Fold, Record, fold as folded, text_of};
 use mana_ai::domain::history::History;
 use mana_ai::domain::iteration::{Iteration, PastIteration, iteration_id};
@@ -77,7 +77,8 @@ pub fn check(input: &[u8]) {
 fn healing(sorted: &[ChangeRow], is_ours: impl Fn(&ChangeRow) -> bool) {
     let (mut fold, mut history) = (Fold::default(), History::default());
     for row in sorted {
-        history.apply(row, is_ours(row), &fold);
+        let client = if is_ours(row) { CLIENT_ID } else { "device" };
+        history.apply(row, client, &fold);
         fold.apply(row.clone());
     }
     let Some(Ok(current)) = fold.finish().map(|record| iterations(&record)) else { return };
