@@ -7,10 +7,15 @@ pub mod edit;
 pub mod llm;
 pub mod llm_errors;
 mod missions;
+mod page;
 pub mod postgres;
 mod print;
+pub mod sync;
+pub mod types;
 
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -24,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use self::database::{SYNC_CHANGES, Server};
 use self::device::Device;
 use self::llm::{Behaviour, StandIn};
+use self::page::Page;
 use crate::app;
 use crate::config::{self, Config};
 use crate::domain::mission;
@@ -41,6 +47,9 @@ pub struct DemoArgs {
     /// Leave service and database up at the end, and print the curl lines to try
     #[arg(long)]
     keep: bool,
+    /// Meanwhile, serve the inbox page in this folder and a stand-in for mana-sync, so that a browser is a device
+    #[arg(long, value_name = "FOLDER", requires = "keep")]
+    web: Option<PathBuf>,
     /// Plan with this OpenAI-compatible server instead of the stand-in; it gets `MANA_SERVICE_KEY` as its key
     #[arg(long, value_name = "URL")]
     llm_url: Option<String>,
@@ -56,7 +65,7 @@ pub type DemoError = Box<dyn std::error::Error + Send + Sync>;
 struct Stage {
     db: PgPool,
     device: Device,
-    stand_in: StandIn,
+    stand_in: Arc<StandIn>,
     address: String,
     stop: CancellationToken,
     service: tokio::task::JoinHandle<Result<app::Stopped, app::StartError>>,
@@ -77,7 +86,7 @@ pub async fn run(args: DemoArgs) -> Result<(), DemoError> {
         _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
     };
     let told = match told {
-        Ok(stage) if args.keep => stage.keep(&url).await,
+        Ok(stage) if args.keep => stage.keep(&url, &args).await,
         Ok(stage) => stage.end().await,
         Err(error) => Err(error),
     };
@@ -86,10 +95,22 @@ pub async fn run(args: DemoArgs) -> Result<(), DemoError> {
 }
 
 impl Stage {
-    async fn keep(self, url: &str) -> Result<(), DemoError> {
+    async fn keep(self, url: &str, args: &DemoArgs) -> Result<(), DemoError> {
         print::keep(&self.address, url);
+        let page = match &args.web {
+            Some(folder) => Some(self.serve_page(folder, url, args).await?),
+            None => None,
+        };
+        if let Some(page) = &page {
+            print::page(page.url());
+        }
         tokio::signal::ctrl_c().await?;
         self.end().await
+    }
+
+    async fn serve_page(&self, folder: &Path, url: &str, args: &DemoArgs) -> Result<Page, DemoError> {
+        let stand_in = args.llm_url.is_none().then(|| Arc::clone(&self.stand_in));
+        Page::serve(folder, url, &self.address, stand_in).await
     }
 
     async fn end(self) -> Result<(), DemoError> {
@@ -136,7 +157,7 @@ async fn set_up(url: &str, args: &DemoArgs) -> Result<Stage, DemoError> {
         device.create_mission(id, data).await?;
     }
     print::step(3, "The service starts");
-    let stand_in = StandIn::start(Behaviour::Plan).await?;
+    let stand_in = Arc::new(StandIn::start(Behaviour::Plan).await?);
     let (address, stop, service) =
         start_service(url, args.llm_url.as_deref().unwrap_or(stand_in.url()), &args.model).await?;
     Ok(Stage { db, device, stand_in, address, stop, service })

@@ -50,3 +50,8 @@ pub(super) fn keep(address: &str, database_url: &str) {
     fact("psql \"$DATABASE_URL\" -c 'SELECT * FROM mana_ai.mission_schedule'");
     fact(&format!("cargo run -q -- inspect --user {}", super::USER));
 }
+
+pub(super) fn page(url: &str) {
+    println!("\n{} {}", "The inbox, as a device of this demo's user:".green().bold(), url.bold());
+    detail("another user's device: ?user=name; a second device of the same user: a private window");
+}

@@ -38,9 +38,12 @@ pub enum CadenceError {
     NotCron,
 }
 
-#[derive(Deserialize)]
+/// When a mission runs, in its user's local time. `dayOfWeek` 0 is Sunday.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "demo", derive(ts_rs::TS), ts(rename = "MissionCadence"))]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
-enum CadenceFromLog {
+#[expect(missing_docs, reason = "the wire's own names, see the design of the record")]
+pub enum CadenceFromLog {
     Manual,
     Interval { every_minutes: f64 },
     Daily { at_hour: i8, at_minute: i8 },

@@ -102,6 +102,7 @@ pub struct Mission {
 
 /// A record of another app that the mission is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "demo", derive(ts_rs::TS), ts(rename = "MissionInputRef"))]
 #[serde(default)]
 pub struct Input {
     /// The app, such as `notes`.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use jiff::civil;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::times::{EventTime, SHAPE};
@@ -16,12 +16,14 @@ pub static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
 
 /// A tool of one of the suite's apps.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "demo", derive(ts_rs::TS))]
 pub struct Tool {
     /// What a step calls it, exactly.
     pub name: String,
     /// The app that it belongs to.
     pub module: String,
     /// One German sentence for the model.
+    #[cfg_attr(feature = "demo", ts(skip))]
     pub description: String,
     /// What it takes. Unknown extras are allowed, as on the device.
     pub parameters: Vec<Parameter>,
@@ -29,6 +31,7 @@ pub struct Tool {
 
 /// One parameter of a tool.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "demo", derive(ts_rs::TS), ts(rename = "ToolParameter", optional_fields))]
 pub struct Parameter {
     /// Key in `params`.
     pub name: String,
@@ -38,6 +41,7 @@ pub struct Parameter {
     /// May it be left out?
     pub required: bool,
     /// A few German words for the model.
+    #[cfg_attr(feature = "demo", ts(skip))]
     pub description: String,
     /// The only values it takes, where it is an enumeration.
     #[serde(rename = "enum")]
@@ -48,6 +52,7 @@ pub struct Parameter {
 
 /// JSON types that parameters have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "demo", derive(ts_rs::TS), ts(rename = "ToolParameterType"))]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "they say it themselves")]
 pub enum Kind {
@@ -57,7 +62,8 @@ pub enum Kind {
 }
 
 /// Shapes of strings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "demo", derive(ts_rs::TS), ts(rename = "ToolParameterFormat"))]
 pub enum Format {
     /// A day.
     #[serde(rename = "YYYY-MM-DD")]

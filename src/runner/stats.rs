@@ -13,6 +13,7 @@ pub const OVERLAP_SKIPPED: &str = "overlap-skipped";
 
 /// What a tick did. The JSON of `POST /internal/tick`.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[cfg_attr(feature = "demo", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct TickStats {
     /// The database's clock at the start of the tick, ISO 8601; this machine's where no database was asked.

@@ -1,14 +1,9 @@
-import type { SystemSource } from "./SystemSource";
+// Made from the Rust types by `UPDATE_TYPES=1 cargo test --test it -- demo::types`. Do not edit.
+import type { AiActor } from "./AiActor";
+import type { SystemActor } from "./SystemActor";
+import type { UserActor } from "./UserActor";
 
-/** Who a row is attributed to. Today's suite adds `principalId` and `displayName`; old rows have neither. */
-export type Actor =
-  | { kind: "user"; principalId?: string; displayName?: string }
-  | {
-      kind: "ai";
-      missionId: string;
-      iterationId: string;
-      rationale: string;
-      principalId?: string;
-      displayName?: string;
-    }
-  | { kind: "system"; source?: SystemSource; principalId?: string; displayName?: string };
+/**
+ * Who a row is attributed to. Today's suite adds `principalId` and `displayName`; old rows have neither.
+ */
+export type Actor = UserActor | AiActor | SystemActor;

@@ -1,3 +1,8 @@
-/** What a step would do. `params` may be missing or null where another writer left it out. */
-export type Intent =
-  { kind: "toolCall"; toolName: string; params?: Record<string, unknown> | null } | { kind: "note"; body: string };
+// Made from the Rust types by `UPDATE_TYPES=1 cargo test --test it -- demo::types`. Do not edit.
+import type { Note } from "./Note";
+import type { ToolCall } from "./ToolCall";
+
+/**
+ * What a step would do.
+ */
+export type Intent = ToolCall | Note;

@@ -1,2 +1,6 @@
-/** The part of the suite that wrote a row without its user. */
+// Made from the Rust types by `UPDATE_TYPES=1 cargo test --test it -- demo::types`. Do not edit.
+
+/**
+ * Which part of the suite.
+ */
 export type SystemSource = "projection" | "rule" | "migration" | "mission-runner";

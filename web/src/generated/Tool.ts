@@ -1,11 +1,19 @@
-/** A parameter of a tool, as the allow-list describes it. */
-export type ToolParameter = {
-  name: string;
-  type: "string" | "number" | "boolean";
-  required: boolean;
-  enum?: ReadonlyArray<string>;
-  format?: "YYYY-MM-DD" | "ISO 8601";
-};
+// Made from the Rust types by `UPDATE_TYPES=1 cargo test --test it -- demo::types`. Do not edit.
+import type { ToolParameter } from "./ToolParameter";
 
-/** A tool of one of the suite's apps that a plan may propose. */
-export type Tool = { name: string; module: string; parameters: ReadonlyArray<ToolParameter> };
+/**
+ * A tool of one of the suite's apps.
+ */
+export type Tool = { 
+/**
+ * What a step calls it, exactly.
+ */
+name: string, 
+/**
+ * The app that it belongs to.
+ */
+module: string, 
+/**
+ * What it takes. Unknown extras are allowed, as on the device.
+ */
+parameters: Array<ToolParameter>, };

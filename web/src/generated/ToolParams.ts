@@ -1,3 +1,5 @@
+// Made from the Rust types by `UPDATE_TYPES=1 cargo test --test it -- demo::types`. Do not edit.
+
 /** What each tool takes. Unknown extras are allowed. */
 export type ToolParams = {
   create_task: {
@@ -6,8 +8,12 @@ export type ToolParams = {
     priority?: "low" | "medium" | "high";
     description?: string;
   };
-  complete_task: { taskId: string };
-  complete_tasks_by_title: { titleMatch: string };
+  complete_task: {
+    taskId: string;
+  };
+  complete_tasks_by_title: {
+    titleMatch: string;
+  };
   create_event: {
     title: string;
     startTime: string;
@@ -20,22 +26,12 @@ export type ToolParams = {
     name: string;
     latitude: number;
     longitude: number;
-    category?:
-      | "home"
-      | "work"
-      | "food"
-      | "shopping"
-      | "sport"
-      | "culture"
-      | "nature"
-      | "transport"
-      | "health"
-      | "education"
-      | "nightlife"
-      | "other";
+    category?: "home" | "work" | "food" | "shopping" | "sport" | "culture" | "nature" | "transport" | "health" | "education" | "nightlife" | "other";
     address?: string;
   };
-  record_visit: { placeId: string };
+  record_visit: {
+    placeId: string;
+  };
   undo_last_drink: Record<string, never>;
 };
 

@@ -1,51 +1,122 @@
+// Made from the Rust types by `UPDATE_TYPES=1 cargo test --test it -- demo::types`. Do not edit.
+
 import type { Tool } from "./Tool";
 
 /** The allow-list: every tool that a plan may propose. */
 export const TOOLS: ReadonlyArray<Tool> = [
   {
-    name: "create_task",
-    module: "todo",
-    parameters: [
-      { name: "title", type: "string", required: true },
-      { name: "dueDate", type: "string", required: false, format: "YYYY-MM-DD" },
-      { name: "priority", type: "string", required: false, enum: ["low", "medium", "high"] },
-      { name: "description", type: "string", required: false },
-    ],
-  },
-  {
-    name: "complete_task",
-    module: "todo",
-    parameters: [{ name: "taskId", type: "string", required: true }],
-  },
-  {
-    name: "complete_tasks_by_title",
-    module: "todo",
-    parameters: [{ name: "titleMatch", type: "string", required: true }],
-  },
-  {
-    name: "create_event",
-    module: "calendar",
-    parameters: [
-      { name: "title", type: "string", required: true },
-      { name: "startTime", type: "string", required: true, format: "ISO 8601" },
-      { name: "endTime", type: "string", required: true, format: "ISO 8601" },
-      { name: "isAllDay", type: "boolean", required: false },
-      { name: "location", type: "string", required: false },
-      { name: "description", type: "string", required: false },
-    ],
-  },
-  {
-    name: "create_place",
-    module: "places",
-    parameters: [
-      { name: "name", type: "string", required: true },
-      { name: "latitude", type: "number", required: true },
-      { name: "longitude", type: "number", required: true },
+    "module": "todo",
+    "name": "create_task",
+    "parameters": [
       {
-        name: "category",
-        type: "string",
-        required: false,
-        enum: [
+        "name": "title",
+        "required": true,
+        "type": "string"
+      },
+      {
+        "format": "YYYY-MM-DD",
+        "name": "dueDate",
+        "required": false,
+        "type": "string"
+      },
+      {
+        "enum": [
+          "low",
+          "medium",
+          "high"
+        ],
+        "name": "priority",
+        "required": false,
+        "type": "string"
+      },
+      {
+        "name": "description",
+        "required": false,
+        "type": "string"
+      }
+    ]
+  },
+  {
+    "module": "todo",
+    "name": "complete_task",
+    "parameters": [
+      {
+        "name": "taskId",
+        "required": true,
+        "type": "string"
+      }
+    ]
+  },
+  {
+    "module": "todo",
+    "name": "complete_tasks_by_title",
+    "parameters": [
+      {
+        "name": "titleMatch",
+        "required": true,
+        "type": "string"
+      }
+    ]
+  },
+  {
+    "module": "calendar",
+    "name": "create_event",
+    "parameters": [
+      {
+        "name": "title",
+        "required": true,
+        "type": "string"
+      },
+      {
+        "format": "ISO 8601",
+        "name": "startTime",
+        "required": true,
+        "type": "string"
+      },
+      {
+        "format": "ISO 8601",
+        "name": "endTime",
+        "required": true,
+        "type": "string"
+      },
+      {
+        "name": "isAllDay",
+        "required": false,
+        "type": "boolean"
+      },
+      {
+        "name": "location",
+        "required": false,
+        "type": "string"
+      },
+      {
+        "name": "description",
+        "required": false,
+        "type": "string"
+      }
+    ]
+  },
+  {
+    "module": "places",
+    "name": "create_place",
+    "parameters": [
+      {
+        "name": "name",
+        "required": true,
+        "type": "string"
+      },
+      {
+        "name": "latitude",
+        "required": true,
+        "type": "number"
+      },
+      {
+        "name": "longitude",
+        "required": true,
+        "type": "number"
+      },
+      {
+        "enum": [
           "home",
           "work",
           "food",
@@ -57,20 +128,33 @@ export const TOOLS: ReadonlyArray<Tool> = [
           "health",
           "education",
           "nightlife",
-          "other",
+          "other"
         ],
+        "name": "category",
+        "required": false,
+        "type": "string"
       },
-      { name: "address", type: "string", required: false },
-    ],
+      {
+        "name": "address",
+        "required": false,
+        "type": "string"
+      }
+    ]
   },
   {
-    name: "record_visit",
-    module: "places",
-    parameters: [{ name: "placeId", type: "string", required: true }],
+    "module": "places",
+    "name": "record_visit",
+    "parameters": [
+      {
+        "name": "placeId",
+        "required": true,
+        "type": "string"
+      }
+    ]
   },
   {
-    name: "undo_last_drink",
-    module: "drink",
-    parameters: [],
-  },
+    "module": "drink",
+    "name": "undo_last_drink",
+    "parameters": []
+  }
 ];
