@@ -18,11 +18,11 @@ const TOOLS: Record<string, string> = {
   undo_last_drink: "Letztes Getränk zurücknehmen",
 };
 
+/** In the order in which a card shows them. */
 const LABELS: Record<string, string> = {
   title: "Titel",
   dueDate: "Fällig",
   priority: "Priorität",
-  description: "Beschreibung",
   taskId: "Aufgabe",
   titleMatch: "Titel enthält",
   startTime: "Beginn",
@@ -35,7 +35,11 @@ const LABELS: Record<string, string> = {
   category: "Art",
   address: "Anschrift",
   placeId: "Ort",
+  description: "Beschreibung",
 };
+const ORDER = Object.keys(LABELS);
+/** Unknown ones last. */
+const placeOf = (name: string) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
 
 const VALUES: Record<string, Record<string, string>> = {
   priority: { low: "niedrig", medium: "mittel", high: "hoch" },
@@ -65,7 +69,7 @@ export function labelOf(parameter: string): string {
   return LABELS[parameter] ?? parameter;
 }
 
-/** Every parameter that has a value. `nameOf` tells the name of a record that is meant by its id. */
+/** Every parameter that has a value, whatever order Postgres and the service gave them. `nameOf` tells the name of a record that is meant by its id. */
 export function linesOf(params: unknown, nameOf: (id: string) => string | undefined): Line[] {
   const { startTime, endTime, ...others } = (params ?? {}) as Fields;
   const isSpan = typeof startTime === "string" && typeof endTime === "string";
@@ -73,6 +77,7 @@ export function linesOf(params: unknown, nameOf: (id: string) => string | undefi
   const given = Object.entries(isSpan ? others : ((params ?? {}) as Fields));
   const lines = given
     .filter(([, value]) => value !== null && value !== "")
+    .sort(([one], [other]) => placeOf(one) - placeOf(other))
     .map(([name, value]) => ({ label: labelOf(name), text: valueInWords(name, value, nameOf) }));
   return [...lines.slice(0, 1), ...span, ...lines.slice(1)];
 }

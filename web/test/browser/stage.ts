@@ -4,6 +4,11 @@ import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { Client, Device, launch } from "../support/browser";
 import { StandIn } from "../support/server";
 
+/** The page and the routes of a running `mana-ai demo`, instead of the stand-in in TypeScript. */
+const demo = process.env.MANA_DEMO_URL || undefined;
+/** Against the real service? */
+export const isRealService = demo !== undefined;
+
 /** The tests of a file share one of these. */
 export interface Stage {
   device(user: string, options?: BrowserContextOptions): Promise<Device>;
@@ -27,9 +32,8 @@ export function useStage(): Stage {
     client: (user) => new Client(origin, user),
   };
   beforeAll(async () => {
-    const given = process.env.MANA_DEMO_URL;
-    if (!given) stage.standIn = await StandIn.start(new URL("../../dist", import.meta.url).pathname);
-    origin = given ?? stage.standIn?.origin ?? "";
+    if (!demo) stage.standIn = await StandIn.start(new URL("../../dist", import.meta.url).pathname);
+    origin = demo ?? stage.standIn?.origin ?? "";
     browser = await launch();
   });
   afterAll(async () => {

@@ -80,15 +80,15 @@ describe("words", () => {
     const nameOf = (id: string) => (id === "t1" ? "Einkaufen" : undefined);
     expect(linesOf(params, nameOf).map(({ label, text }) => `${label}: ${text}`)).toEqual([
       "Titel: T",
-      "Priorität: hoch",
       "Fällig: 2. Januar 2031",
+      "Priorität: hoch",
       "Aufgabe: Einkaufen",
       "Ganztägig: ja",
       'more: {"a":[1]}',
     ]);
     expect(linesOf({ placeId: "x", latitude: 52.51984 }, nameOf).map(({ text }) => text)).toEqual([
-      "hier nicht bekannt",
       "52,51984",
+      "hier nicht bekannt",
     ]);
     expect(
       linesOf({ title: "T", endTime: "später", startTime: "bald", location: "L" }, nameOf).map(({ text }) => text),
