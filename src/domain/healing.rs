@@ -115,7 +115,8 @@ impl History {
     /// will be one or not.
     fn is_planned_again(&self, index: usize, merged: &Merged) -> bool {
         let of_this_slot = |(at, other): (usize, &Merged)| {
-            let in_time = merged.slot.is_some_and(|slot| slot.contains(other.started_at));
+            // What came before our plan was known to us, and its slot was another.
+            let in_time = at > index && merged.slot.is_some_and(|slot| slot.contains(other.started_at));
             // Without knowing of ours, but not before our slot had come: that would be another slot's.
             let since = merged.slot.map(|slot| slot.from).or(merged.started_at);
             let again = other.started_at >= since && merged.planned_again.contains(&at);

@@ -9,7 +9,7 @@
 //!   that a later row of ours leaves out: that one is superseded, until a device sends a new version of it.
 //! - **A row changes a field** of an iteration if it brings a value that no row before it had. A stale copy
 //!   repeats what was there, so it changes nothing. A value that was there before counts again where its device
-//!   takes back what it knew: the device's last row had the value that the record has now, and this one has another.
+//!   takes back what it knew: the record has had the value of the device's last row since then, and this row has another.
 //!   Of several values the one that came last counts.
 //! - **A status never goes back**: `planned`, `staged`, then any other; `running`, `awaiting-review`, then any
 //!   other. Among equals the one that came last counts.
@@ -36,9 +36,18 @@ pub struct History {
     /// row, and each version is parsed once.
     versions: HashMap<u64, Option<Known>>,
     /// Which version of each iteration the record has: the list whose clock is the newest.
-    current: HashMap<usize, u64>,
+    current: HashMap<usize, At>,
     /// Which version of each iteration each client sent last.
-    sent: HashMap<String, HashMap<usize, u64>>,
+    sent: HashMap<String, HashMap<usize, At>>,
+    /// Rows so far.
+    rows: u64,
+}
+
+/// A version by its hash, and the row since which it stands there.
+#[derive(Debug, Clone, Copy)]
+struct At {
+    version: u64,
+    row: u64,
 }
 
 /// A version that was parsed.
@@ -91,6 +100,7 @@ impl History {
             *self = Self::default();
         }
         let Some(list) = list_of(row) else { return };
+        self.rows += 1;
         let ours = client_id == CLIENT_ID;
         let slot = if ours { slot(row, before) } else { None };
         let known_before = self.iterations.len();
@@ -103,9 +113,10 @@ impl History {
         } else {
             self.note_planned_again(known_before, &in_row);
         }
-        self.sent.entry(client_id.to_owned()).or_default().extend(&in_row);
+        let sent = in_row.iter().map(|(index, version)| (*index, At { version: *version, row: self.rows }));
+        self.sent.entry(client_id.to_owned()).or_default().extend(sent);
         if before.would_take(row, "iterations") {
-            self.current = in_row;
+            self.make_current(&in_row);
         }
     }
 
@@ -140,15 +151,27 @@ impl History {
     fn take_back(&mut self, client_id: &str, index: usize, version: u64) {
         let sent = self.sent.get(client_id).and_then(|sent| sent.get(&index));
         let (Some(sent), Some(current)) = (sent, self.current.get(&index)) else { return };
-        if version == *current {
+        // Had the record another version since that client's last row, it may have pulled that one: then what it sends is
+        // the copy of an old list, and no change of its own.
+        if version == current.version || sent.row < current.row {
             return;
         }
         let values =
             |hash| self.versions.get(hash).and_then(Option::as_ref).map(|known| Arc::clone(&known.values));
-        let (Some(sent), Some(current), Some(new)) = (values(sent), values(current), values(&version)) else {
+        let (Some(sent), Some(current), Some(new)) =
+            (values(&sent.version), values(&current.version), values(&version))
+        else {
             return;
         };
         self.iterations[index].take_back(&sent, &current, &new);
+    }
+
+    fn make_current(&mut self, in_row: &HashMap<usize, u64>) {
+        let since = |index: &usize, version: u64| {
+            let old = self.current.get(index).filter(|old| old.version == version);
+            old.copied().unwrap_or(At { version, row: self.rows })
+        };
+        self.current = in_row.iter().map(|(index, version)| (*index, since(index, *version))).collect();
     }
 
     fn supersede_missing(&mut self, in_row: &HashMap<usize, u64>) {

@@ -197,6 +197,9 @@ fn the_newest_feedback_counts_and_an_old_copy_does_not() {
     );
     log.ours(told("b"), NEXT);
     log.device(told("a"));
+    assert_eq!(log.healed().0[0]["userFeedback"], "b", "it may have pulled that old copy");
+    log.device(told("b"));
+    log.device(told("a"));
     assert_eq!(log.healed().0[0]["userFeedback"], "a", "who knew what is there has changed it back");
     log.device(told(""));
     assert_eq!(log.healed().0[0]["userFeedback"], "", "taking a text back is a new value");
@@ -236,6 +239,15 @@ fn one_slot_has_one_plan() {
     log.by(DEVICES[1], json!([]));
     log.device(json!([next]));
     assert_eq!(log.healed().0, [plan("p1", AT), next]);
+}
+
+#[test]
+fn what_was_there_before_a_plan_does_not_take_its_place() {
+    let early = browser("b0", "2026-04-14T08:30:00Z");
+    let mut log = Log::create(json!([early]));
+    log.ours(json!([early, plan("p1", AT)]), NEXT);
+    log.by(DEVICES[1], json!([early]));
+    assert_eq!(log.healed().0, [early, plan("p1", AT)]);
 }
 
 /// Steps that nobody can tell apart are not merged.
