@@ -23,11 +23,12 @@ timeout 600 npm ci --no-audit --no-fund || not_run "the tests of web/, npm ci fa
 timeout 600 npm test
 timeout 300 npm run build
 
-chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
-CHROMIUM="${CHROMIUM:-$(chromium || true)}"
+# Only programs: a function of this name would find itself.
+find_chromium() { type -P chromium || type -P chromium-browser || type -P google-chrome; }
+CHROMIUM="${CHROMIUM:-$(find_chromium || true)}"
 if [ -z "$CHROMIUM" ] && installs; then
     install chromium || true
-    CHROMIUM="$(chromium || true)"
+    CHROMIUM="$(find_chromium || true)"
 fi
 [ -n "$CHROMIUM" ] || not_run "the browser tests of web/, there is no Chromium; set CHROMIUM to one"
 export CHROMIUM
