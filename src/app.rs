@@ -163,7 +163,7 @@ pub async fn serve(
         runner: Arc::clone(&runner),
         service_key: config.service_key.clone(),
         tick_enabled: config.tick_enabled,
-        ticks: tasks.clone(),
+        background_tasks: tasks.clone(),
     };
     runner.heartbeat().watch(exit_process);
     tasks.spawn(run_loop(Arc::clone(&runner), store.clone(), config.clone()));

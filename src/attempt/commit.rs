@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::ending::{Ending, Outcome};
+use super::ending::{Ending, SlotWrite};
 use super::recheck::{Recheck, recheck};
 use super::write_retry::WriteRetry;
 use super::{AttemptError, Report, Worker};
@@ -146,7 +146,7 @@ fn is_written(folded: &FoldedMission, claimed: &ClaimedMission) -> bool {
 }
 
 /// Schedule, ledger and log together or not at all; `false` where the lease is no longer ours.
-async fn commit(mut tx: UserTx, claimed: &ClaimedMission, outcome: &Outcome) -> Result<bool, StoreError> {
+async fn commit(mut tx: UserTx, claimed: &ClaimedMission, outcome: &SlotWrite) -> Result<bool, StoreError> {
     if !write_back(&mut tx, claimed, outcome).await? {
         tx.rollback().await?;
         return Ok(false);
@@ -167,7 +167,7 @@ async fn commit(mut tx: UserTx, claimed: &ClaimedMission, outcome: &Outcome) -> 
 async fn write_back(
     tx: &mut UserTx,
     claimed: &ClaimedMission,
-    outcome: &Outcome,
+    outcome: &SlotWrite,
 ) -> Result<bool, StoreError> {
     let held = apply(tx, claimed, outcome.transition, &outcome.end).await?;
     if held {

@@ -25,7 +25,7 @@ pub(super) enum Ending<'attempt> {
 }
 
 /// Our row of the slot, and where the schedule goes with it.
-pub(super) struct Outcome {
+pub(super) struct SlotWrite {
     pub change: NewChange,
     pub transition: Transition,
     pub end: RunEnd,
@@ -45,7 +45,7 @@ impl Ending<'_> {
         next_run_at: Option<Timestamp>,
         change_count: i64,
         usage: &Usage,
-    ) -> Result<Outcome, AttemptError> {
+    ) -> Result<SlotWrite, AttemptError> {
         let next = NextSlot { next_run_at, change_count: change_count + 1 };
         // Rows that came after the claim are a device's: they end the count of failed slots.
         let edited = change_count > claimed.change_count;
@@ -55,7 +55,7 @@ impl Ending<'_> {
         let change = NewChange::append(&self.kept(mission), &iteration, next_run_at, timestamp)
             .map_err(StoreError::from)?;
         let end = RunEnd { iteration_id: Some(iteration.id), ..self.end(usage) };
-        Ok(Outcome { change, transition, end, change_count: change_count + 1, lost: self.restored(mission) })
+        Ok(SlotWrite { change, transition, end, change_count: change_count + 1, lost: self.restored(mission) })
     }
 
     /// A plan takes the place of an unread one. Word of a slot that failed does not.

@@ -32,7 +32,7 @@ use crate::attempt::retry::RetryPolicy;
 use crate::domain::mission::Mission;
 use crate::domain::run::Usage;
 use crate::llm::client::Completion;
-use crate::llm::error::StopReason;
+use crate::llm::error::FinishReason;
 use crate::llm::service::LlmService;
 use crate::metrics::{GaugeGuard, Metrics};
 use crate::planner::plan::{Plan, PlanError};
@@ -180,7 +180,7 @@ impl Worker {
 /// limit: a repair then needs a shorter plan, not better JSON.
 fn read_plan(answer: &Completion) -> Result<Plan, PlanError> {
     Plan::read(&answer.content, &TOOLS).map_err(|fault| match fault {
-        PlanError::NotJson { .. } | PlanError::OpenFence if answer.stopped == Some(StopReason::Length) => {
+        PlanError::NotJson { .. } | PlanError::OpenFence if answer.stopped == Some(FinishReason::Length) => {
             PlanError::CutAtLimit
         }
         fault => fault,

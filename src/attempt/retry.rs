@@ -40,7 +40,7 @@ pub struct Tried {
     /// Slots that failed before this one, in a row.
     pub failed_slots: u32,
     /// Attempts before it that mana-llm refused without a charge, in a row.
-    pub refusals: u32,
+    pub uncharged_refusals: u32,
     /// From 0 to 1, and random: where in the range of its wait this attempt lands, so that missions which failed
     /// together do not return together.
     pub jitter: f64,
@@ -53,7 +53,7 @@ impl Tried {
         Self {
             attempt: claimed.attempt.0,
             failed_slots: claimed.failed_slots.0,
-            refusals: claimed.refusals.0,
+            uncharged_refusals: claimed.uncharged_refusals.0,
             jitter: f64::from(claimed.lease_token.as_fields().0) / f64::from(u32::MAX),
         }
     }
@@ -65,7 +65,7 @@ impl RetryPolicy {
     /// An attempt that mana-llm refuses is not charged, but waits longer each time: if it is the mission's own text
     /// that is refused, other missions must come first, or this one would be the only call of every tick.
     pub fn next(&self, disposition: Disposition, tried: Tried) -> NextAttempt {
-        let refused = || self.backoff(tried.refusals.saturating_add(1), tried.jitter);
+        let refused = || self.backoff(tried.uncharged_refusals.saturating_add(1), tried.jitter);
         match disposition {
             Disposition::Permanent => NextAttempt::OnNewRow,
             Disposition::Uncharged => NextAttempt::After(Duration::ZERO),
@@ -89,10 +89,10 @@ impl RetryPolicy {
 
     /// Exponential with full jitter: anywhere between the shortest wait and twice it, four times it, and so
     /// on, up to the longest. In whole milliseconds, which the database's intervals can hold.
-    fn backoff(&self, attempt: u32, spread: f64) -> Duration {
+    fn backoff(&self, attempt: u32, jitter: f64) -> Duration {
         let ceiling = self.shortest.saturating_mul(2_u32.saturating_pow(attempt)).min(self.longest);
         let room = ceiling.saturating_sub(self.shortest);
-        let wait = self.shortest + room.mul_f64(spread.clamp(0.0, 1.0));
+        let wait = self.shortest + room.mul_f64(jitter.clamp(0.0, 1.0));
         Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
     }
 }

@@ -78,8 +78,8 @@ pub(super) async fn run(State(state): State<AppState>, path: MissionPath) -> Res
     // In a task of its own: a client that hangs up drops this handler, but must not drop a call that is paid for.
     let runner = Arc::clone(&state.runner);
     let run = state
-        .ticks
-        .spawn(async move { runner.run_now(&path.user_id, &path.mission_id).await }.in_current_span());
+        .background_tasks
+        .spawn(async move { runner.run_on_demand(&path.user_id, &path.mission_id).await }.in_current_span());
     match run.await {
         Ok(Ok(run)) => Ok(Json(run)),
         Ok(Err(NotRun::Store(error))) => Err(error.into()),

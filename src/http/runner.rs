@@ -37,7 +37,7 @@ pub(super) async fn tick(
 ) -> Result<Json<TickStats>, ApiError> {
     // In a task of its own: a client that hangs up drops this handler, but must not drop a tick.
     let runner = Arc::clone(&state.runner);
-    let tick = state.ticks.spawn(async move { runner.tick(wait).await }.in_current_span());
+    let tick = state.background_tasks.spawn(async move { runner.tick(wait).await }.in_current_span());
     let panicked =
         |_| ApiError(StatusCode::INTERNAL_SERVER_ERROR, "the tick ended early, see the log".to_owned());
     tick.await.map(Json).map_err(panicked)

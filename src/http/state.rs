@@ -17,5 +17,5 @@ pub struct AppState {
     /// Does the loop run?
     pub tick_enabled: bool,
     /// Ticks and attempts that a request started: they go on when its client has gone.
-    pub ticks: TaskTracker,
+    pub background_tasks: TaskTracker,
 }

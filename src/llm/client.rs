@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tracing::Span;
 
-use super::error::{LlmError, StopReason};
+use super::error::{LlmError, FinishReason};
 use super::refusal;
 use super::response::{self, Answer, Reading};
 use crate::config::Config;
@@ -54,7 +54,7 @@ pub struct Completion {
     /// `choices[0].message.content`.
     pub content: String,
     /// Why the model stopped, where that was not by itself: the content may be half a plan.
-    pub stopped: Option<StopReason>,
+    pub stopped: Option<FinishReason>,
 }
 
 /// What a call cost that mana-llm answered with a success, also where the answer holds no usable text.

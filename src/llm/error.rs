@@ -74,12 +74,12 @@ pub enum LlmError {
     /// A completion whose model stopped before it had written a text.
     #[error("mana-llm answered, but {0}")]
     #[strum(serialize = "no_text")]
-    NoText(StopReason),
+    NoText(FinishReason),
 }
 
 /// `choices[0].finish_reason`, where it is not `stop`. The messages end the sentence "mana-llm answered, but …".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum StopReason {
+pub enum FinishReason {
     /// `length`
     #[error("the answer was cut at the model's limit (finish_reason length)")]
     Length,
@@ -91,7 +91,7 @@ pub enum StopReason {
     ToolCalls,
 }
 
-impl StopReason {
+impl FinishReason {
     /// The reason of this name; `None` for `stop` and for names that we do not know.
     pub fn named(name: &str) -> Option<Self> {
         match name {

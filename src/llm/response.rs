@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use super::error::{LlmError, StopReason};
+use super::error::{LlmError, FinishReason};
 use crate::domain::json::{self, Fault, field};
 use crate::domain::run::CallTokens;
 
@@ -27,7 +27,7 @@ pub struct Answer {
     /// `choices[0].message.content`.
     pub content: String,
     /// `choices[0].finish_reason`, where it is one that leaves half a text.
-    pub stopped: Option<StopReason>,
+    pub stopped: Option<FinishReason>,
 }
 
 /// Reads a completion. A body that is no JSON told no tokens.
@@ -42,13 +42,13 @@ fn answer(text: &str) -> Result<Answer, LlmError> {
     let bad = LlmError::BadResponse;
     let choices: Vec<&RawValue> = field(text, "choices").ok_or(bad("its body is no chat completion"))?;
     let choice = choices.first().ok_or(bad("its list of choices is empty"))?.get();
-    let stopped = field::<String>(choice, "finish_reason").and_then(|reason| StopReason::named(&reason));
-    if stopped == Some(StopReason::ContentFilter) {
-        return Err(LlmError::NoText(StopReason::ContentFilter));
+    let stopped = field::<String>(choice, "finish_reason").and_then(|reason| FinishReason::named(&reason));
+    if stopped == Some(FinishReason::ContentFilter) {
+        return Err(LlmError::NoText(FinishReason::ContentFilter));
     }
     match (content(choice), stopped) {
-        (Ok(content), Some(StopReason::Length)) if content.is_empty() => {
-            Err(LlmError::NoText(StopReason::Length))
+        (Ok(content), Some(FinishReason::Length)) if content.is_empty() => {
+            Err(LlmError::NoText(FinishReason::Length))
         }
         (Ok(content), _) => Ok(Answer { content, stopped }),
         (Err(_), Some(stopped)) => Err(LlmError::NoText(stopped)),

@@ -67,7 +67,7 @@ pub struct Runner {
     last_look: std::sync::Mutex<QueuedLook>,
     heartbeat: Arc<Heartbeat>,
     /// Bounds the missions that operators ask for: `concurrency` of them at once, beside those of a tick.
-    manual_run_permits: Semaphore,
+    on_demand_permits: Semaphore,
     /// Cancelled when the process is asked to stop: then nothing new is begun.
     stop: CancellationToken,
 }
@@ -75,7 +75,7 @@ pub struct Runner {
 impl Runner {
     /// Once `stop` is cancelled, the runner begins no further mission.
     pub fn new(worker: Worker, settings: RunnerSettings, stop: CancellationToken) -> Self {
-        let manual_run_permits = Semaphore::new(settings.concurrency);
+        let on_demand_permits = Semaphore::new(settings.concurrency);
         let interval = settings.interval.unwrap_or_default();
         worker.metrics.tick_interval_seconds.set(interval.as_secs_f64());
         Self {
@@ -89,7 +89,7 @@ impl Runner {
             prunable: AtomicBool::new(false),
             last_look: std::sync::Mutex::default(),
             heartbeat: Arc::default(),
-            manual_run_permits,
+            on_demand_permits,
             stop,
         }
     }

@@ -39,8 +39,8 @@ impl Runner {
     ///
     /// # Errors
     /// It was not run, and why. An attempt that failed is no error here: the run tells how it ended.
-    pub async fn run_now(&self, user_id: &str, mission_id: &str) -> Result<Run, NotRun> {
-        let _permit = self.manual_run_permits.try_acquire().map_err(|_| NotRun::Busy)?;
+    pub async fn run_on_demand(&self, user_id: &str, mission_id: &str) -> Result<Run, NotRun> {
+        let _permit = self.on_demand_permits.try_acquire().map_err(|_| NotRun::Busy)?;
         if self.stop.is_cancelled() {
             return Err(NotRun::Stopping);
         }

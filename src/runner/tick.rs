@@ -71,7 +71,7 @@ impl Runner {
     async fn report_replica(&self, stats: &TickStats) {
         let breaker = self.worker.llm.why().map(|why| why.to_string());
         let stored =
-            replicas::heartbeat(&self.worker.store, self.worker.replica, breaker, &stats.counts()).await;
+            replicas::report_tick(&self.worker.store, self.worker.replica, breaker, &stats.counts()).await;
         if let Err(error) = stored {
             tracing::debug!(%error, "replica not reported");
         }

@@ -64,7 +64,7 @@ pub async fn breaker(db: &mut PgConnection) -> Result<Option<String>, StoreError
 ///
 /// # Errors
 /// Whatever the database answers.
-pub async fn heartbeat(
+pub async fn report_tick(
     store: &Store,
     replica: Uuid,
     breaker: Option<String>,

@@ -33,15 +33,15 @@ impl ClientClocks {
         ClientClock { clocks: Arc::clone(self), entry }
     }
 
-    /// Waits until a clock has run for `patience`, and returns the connection whose clock has run the longest. It is
+    /// Waits until a clock has run for `client_timeout`, and returns the connection whose clock has run the longest. It is
     /// returned once.
-    pub(super) async fn overdue(&self, patience: Duration) -> Id {
+    pub(super) async fn overdue(&self, client_timeout: Duration) -> Id {
         loop {
             let first = self.running().first().copied();
             match first {
                 None => self.started.notified().await,
-                Some((since, _)) if since.elapsed() < patience => {
-                    tokio::time::sleep_until(since + patience).await;
+                Some((since, _)) if since.elapsed() < client_timeout => {
+                    tokio::time::sleep_until(since + client_timeout).await;
                 }
                 // It may have stopped since we looked.
                 Some(entry) if self.running().remove(&entry) => return entry.1,

@@ -3,7 +3,7 @@
 //! At every moment a connection waits either for us, while a handler works on its request, or for its client: to send a
 //! request with all of its body, or to take an answer. A clock per connection runs while it waits for the client. It
 //! starts with the connection and again with each answer, never with a byte, so that dripping gains nothing. After
-//! [`Limits::patience`] the connection is closed.
+//! [`Limits::client_timeout`] the connection is closed.
 //!
 //! Where there are as many connections as there may be, the one whose clock has run the longest is evicted for the next.
 //! So a flood of silent connections keeps nobody out who sends a request at once; whoever holds an idle connection then
@@ -54,9 +54,9 @@ const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// How long a client may take from one answer, or from connecting, until its next request is all there.
-    pub patience: Duration,
+    pub client_timeout: Duration,
     /// The same once the server stops, for requests that are half sent.
-    pub patience_at_stop: Duration,
+    pub client_timeout_at_stop: Duration,
     /// Connections at once. One more is accepted and waits.
     pub connections: usize,
 }
@@ -67,8 +67,8 @@ impl Default for Limits {
         let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
         let half = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
         Self {
-            patience: Duration::from_secs(30),
-            patience_at_stop: Duration::from_secs(1),
+            client_timeout: Duration::from_secs(30),
+            client_timeout_at_stop: Duration::from_secs(1),
             connections: half.clamp(8, 512),
         }
     }
@@ -81,11 +81,11 @@ pub async fn serve(listener: TcpListener, routes: Router, limits: Limits, stop: 
     let mut pending = None;
     loop {
         let full = server.connections.len() >= limits.connections;
-        let patience = if full && pending.is_some() { Duration::ZERO } else { limits.patience };
+        let client_timeout = if full && pending.is_some() { Duration::ZERO } else { limits.client_timeout };
         tokio::select! {
             () = server.stop.cancelled() => break,
             Some(_) = server.connections.join_next() => {}
-            id = server.clocks.overdue(patience) => server.evict(id).await,
+            id = server.clocks.overdue(client_timeout) => server.evict(id).await,
             accepted = listener.accept(), if pending.is_none() => match accepted {
                 Ok((stream, _)) => pending = Some(stream),
                 Err(error) => after_failed_accept(error).await,
@@ -101,7 +101,7 @@ pub async fn serve(listener: TcpListener, routes: Router, limits: Limits, stop: 
     while !server.connections.is_empty() {
         tokio::select! {
             Some(_) = server.connections.join_next() => {}
-            id = server.clocks.overdue(limits.patience_at_stop) => server.evict(id).await,
+            id = server.clocks.overdue(limits.client_timeout_at_stop) => server.evict(id).await,
         }
     }
 }

@@ -32,8 +32,8 @@ pub struct ClaimedMission {
     #[sqlx(try_from = "i32")]
     pub lost: Count,
     /// How many attempts before this one mana-llm refused without a charge, in a row.
-    #[sqlx(try_from = "i32")]
-    pub refusals: Count,
+    #[sqlx(rename = "refusals", try_from = "i32")]
+    pub uncharged_refusals: Count,
     /// How many slots before this one failed, in a row.
     #[sqlx(try_from = "i32")]
     pub failed_slots: Count,

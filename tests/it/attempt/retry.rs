@@ -14,7 +14,7 @@ fn secs(secs: u64) -> Duration {
 }
 
 fn tried(attempt: u32, jitter: f64) -> Tried {
-    Tried { attempt, failed_slots: 0, refusals: 0, jitter }
+    Tried { attempt, failed_slots: 0, uncharged_refusals: 0, jitter }
 }
 
 #[test]
@@ -68,7 +68,7 @@ proptest! {
 #[test]
 fn what_is_refused_again_waits_longer() {
     for (refusals, longest) in [(0, 60), (1, 120), (2, 240), (9, 1800)] {
-        let next = POLICY.next(Disposition::Misconfigured, Tried { refusals, ..tried(1, 1.0) });
+        let next = POLICY.next(Disposition::Misconfigured, Tried { uncharged_refusals: refusals, ..tried(1, 1.0) });
         assert_eq!(next, NextAttempt::After(secs(longest)), "{refusals}");
     }
 }

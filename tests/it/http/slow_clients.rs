@@ -29,7 +29,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_secs(1);
 
 /// Short of patience, with room for everyone.
-const IMPATIENT: Limits = Limits { patience: SHORT, patience_at_stop: SHORT, connections: 100 };
+const IMPATIENT: Limits = Limits { client_timeout: SHORT, client_timeout_at_stop: SHORT, connections: 100 };
 
 /// Requests at `/held` arrive, and go on when they may.
 struct Gate {
@@ -162,7 +162,7 @@ async fn a_dripped_body_that_nobody_reads_is_cut_off() {
         runner: Arc::clone(&world.runner),
         service_key: KEY.into(),
         tick_enabled: false,
-        ticks: TaskTracker::new(),
+        background_tasks: TaskTracker::new(),
     };
     let served = Served::with(IMPATIENT, router(state)).await;
     let head = format!(
@@ -182,7 +182,7 @@ async fn who_takes_no_answer_is_cut_off() {
 
 #[tokio::test]
 async fn large_headers_are_refused() {
-    let served = Served::new(Limits { patience: HOUR, ..IMPATIENT }).await;
+    let served = Served::new(Limits { client_timeout: HOUR, ..IMPATIENT }).await;
     let mut stream = served.sent(&format!("GET /ok HTTP/1.1\r\nx: {}", "x".repeat(16 * 1024))).await;
     ended(&mut stream).await;
 }
@@ -202,7 +202,7 @@ async fn a_long_request_is_not_cut_off() {
 
 #[tokio::test]
 async fn over_the_bound_the_longest_wait_makes_way() {
-    let served = Served::new(Limits { patience: HOUR, connections: 4, ..IMPATIENT }).await;
+    let served = Served::new(Limits { client_timeout: HOUR, connections: 4, ..IMPATIENT }).await;
     let mut working = served.working(HELD).await;
     let mut oldest = served.connect().await;
     let mut second = served.sent("GET /ok HTTP/1.1\r\n").await;
@@ -221,7 +221,7 @@ async fn over_the_bound_the_longest_wait_makes_way() {
 
 #[tokio::test]
 async fn when_all_are_at_work_the_next_waits() {
-    let served = Served::new(Limits { patience: HOUR, connections: 2, ..IMPATIENT }).await;
+    let served = Served::new(Limits { client_timeout: HOUR, connections: 2, ..IMPATIENT }).await;
     let mut first = served.working(HELD).await;
     let mut second = served.working(HELD).await;
     let mut next = served.sent(OK).await;
@@ -233,7 +233,7 @@ async fn when_all_are_at_work_the_next_waits() {
 
 #[tokio::test]
 async fn a_stop_waits_for_what_runs_alone() {
-    let served = Served::new(Limits { patience: HOUR, ..IMPATIENT }).await;
+    let served = Served::new(Limits { client_timeout: HOUR, ..IMPATIENT }).await;
     // First, so that the server has read it by the time of the stop.
     let mut halfway = served.sent("GET /ok HTTP/1.1\r\n").await;
     let mut silent = served.connect().await;
@@ -253,7 +253,7 @@ async fn a_stop_waits_for_what_runs_alone() {
 
 #[tokio::test]
 async fn no_connection_outlives_its_server() {
-    let served = Served::new(Limits { patience: HOUR, ..IMPATIENT }).await;
+    let served = Served::new(Limits { client_timeout: HOUR, ..IMPATIENT }).await;
     let mut working = served.working(HELD).await;
     served.server.abort();
     ended(&mut working).await;
