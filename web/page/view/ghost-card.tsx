@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { approve, type Decision, type Proposal, readableIterations, reject, stepsOf } from "../../src/index";
 import { errorInWords, problemOf } from "../words/messages";
 import { linesOf, toolInWords } from "../words/params";
@@ -99,7 +99,8 @@ function Decide({ proposal, summary, card }: DecideProps) {
 function RejectForm({ onCancel, onReject }: { onCancel: () => void; onReject: (feedback: string) => void }) {
   const [feedback, setFeedback] = useState("");
   const area = useRef<HTMLTextAreaElement>(null);
-  useEffect(() => area.current?.focus(), []);
+  // Before the browser draws, as in the mission form.
+  useLayoutEffect(() => area.current?.focus(), []);
   return (
     <form
       onKeyDown={(event) => event.key === "Escape" && onCancel()}

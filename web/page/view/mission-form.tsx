@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Mission, MissionCadence } from "../../src/index";
 import type { MissionDraft } from "../actions";
 import { CadenceFields } from "./cadence-fields";
@@ -15,7 +15,8 @@ interface Props {
 export function MissionForm({ mission, labelledBy, submitLabel, onSubmit, onCancel }: Props) {
   const form = useRef<HTMLFormElement>(null);
   const [cadence, setCadence] = useState<MissionCadence>(mission?.cadence ?? { kind: "daily", atHour: 8, atMinute: 0 });
-  useEffect(() => form.current?.querySelector("input")?.focus(), []);
+  // Before the browser draws: whoever types on at once must not lose the first letters.
+  useLayoutEffect(() => form.current?.querySelector("input")?.focus(), []);
   const isSubmitting = useRef(false);
   const submit = (event: Event) => {
     event.preventDefault();
