@@ -41,8 +41,14 @@ it.each([
   await page.screenshot({ path: `${out}${colorScheme}-${viewport.width}.png`, fullPage: true });
 });
 
-it("can be used with the keyboard alone", async () => {
-  const page = await (await stage.device(someone())).open();
+it.each([0, 300])("can be used with the keyboard alone, with %d ms more until a frame is drawn", async (delay) => {
+  const device = await stage.device(someone());
+  // A busy machine draws late, and who types does not wait for it.
+  await device.context.addInitScript((late) => {
+    const draw = globalThis.requestAnimationFrame.bind(globalThis);
+    globalThis.requestAnimationFrame = (callback) => setTimeout(() => draw(callback), late) as unknown as number;
+  }, delay);
+  const page = await device.open();
   const focused = () => page.evaluate(() => document.activeElement?.textContent ?? "");
   const press = async (wanted: RegExp) => {
     for (let tabs = 0; tabs < 40 && !wanted.test(await focused()); tabs += 1) await page.keyboard.press("Tab");
