@@ -55,7 +55,13 @@ impl Ending<'_> {
         let change = NewChange::append(&self.kept(mission), &iteration, next_run_at, timestamp)
             .map_err(StoreError::from)?;
         let end = RunEnd { iteration_id: Some(iteration.id), ..self.end(usage) };
-        Ok(SlotWrite { change, transition, end, change_count: change_count + 1, lost: self.restored(mission) })
+        Ok(SlotWrite {
+            change,
+            transition,
+            end,
+            change_count: change_count + 1,
+            lost: self.restored(mission),
+        })
     }
 
     /// A plan takes the place of an unread one. Word of a slot that failed does not.

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tracing::Span;
 
-use super::error::{LlmError, FinishReason};
+use super::error::{FinishReason, LlmError};
 use super::refusal;
 use super::response::{self, Answer, Reading};
 use crate::config::Config;

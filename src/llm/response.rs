@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use super::error::{LlmError, FinishReason};
+use super::error::{FinishReason, LlmError};
 use crate::domain::json::{self, Fault, field};
 use crate::domain::run::CallTokens;
 

@@ -68,7 +68,8 @@ proptest! {
 #[test]
 fn what_is_refused_again_waits_longer() {
     for (refusals, longest) in [(0, 60), (1, 120), (2, 240), (9, 1800)] {
-        let next = POLICY.next(Disposition::Misconfigured, Tried { uncharged_refusals: refusals, ..tried(1, 1.0) });
+        let next =
+            POLICY.next(Disposition::Misconfigured, Tried { uncharged_refusals: refusals, ..tried(1, 1.0) });
         assert_eq!(next, NextAttempt::After(secs(longest)), "{refusals}");
     }
 }

@@ -1,7 +1,10 @@
 //! The pure core: vectors, properties, fuzz targets.
 
+mod cadence;
+mod devices_in_any_order;
 pub mod fuzz;
-pub mod healing;
+mod healing;
+mod memory_log;
 pub mod parts;
 pub mod properties;
 mod staging;

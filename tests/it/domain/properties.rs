@@ -14,7 +14,6 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::domain::vectors::{sequences, values};
-use crate::support::mission;
 
 fn as_text(record: Option<Record>) -> String {
     record.map_or_else(|| "none".into(), |record| format!("{:?} {:?}", values(&record), record.clocks))
@@ -158,12 +157,21 @@ proptest! {
 
 fn prompt_for(fields: serde_json::Value) -> String {
     let at: Timestamp = "2026-04-14T10:00:00Z".parse().unwrap();
-    let data = crate::support::with(mission(at), fields);
-    let fields =
-        serde_json::from_value::<std::collections::BTreeMap<String, serde_json::Value>>(data).unwrap();
-    let fields =
-        fields.into_iter().map(|(field, value)| (field, serde_json::value::to_raw_value(&value).unwrap()));
-    let record = Record { fields: fields.collect(), clocks: Default::default() };
+    let mut data = json!({
+        "title": "Garten",
+        "conceptMarkdown": "Ein kleiner Garten",
+        "objective": "Jeden Monat etwas ernten",
+        "inputs": [],
+        "cadence": { "kind": "interval", "everyMinutes": 60 },
+        "state": "active",
+        "nextRunAt": at,
+        "iterations": [],
+    });
+    for (field, value) in fields.as_object().unwrap() {
+        data[field] = value.clone();
+    }
+    let fields = serde_json::from_value(data).unwrap();
+    let record = Record { fields, clocks: Default::default() };
     let mission = Mission::read("m", &record).unwrap();
     messages(&mission, &TOOLS, at, &jiff::tz::TimeZone::UTC).0.remove(1).content
 }

@@ -1,3 +1,4 @@
 //! What a model may write, and how it is refused.
 
+mod plan;
 mod times;

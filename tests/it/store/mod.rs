@@ -6,3 +6,4 @@ pub mod leases;
 mod log_statements;
 pub mod schedule;
 mod transitions;
+mod vectors;

@@ -1,0 +1,54 @@
+//! What becomes of a model's text, by the vectors of a device client, and the list of tools.
+
+use mana_ai::planner::plan::Plan;
+use mana_ai::planner::tools::{TOOLS, Tool};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+struct ParserVector {
+    name: String,
+    text: String,
+    tools: Vec<String>,
+    expected: ExpectedPlan,
+}
+
+#[derive(Deserialize)]
+struct ExpectedPlan {
+    ok: bool,
+    value: Option<Value>,
+}
+
+#[test]
+fn plan_parser_agrees_with_devices() {
+    let vectors: Vec<ParserVector> = serde_json::from_str(include_str!("../../vectors/parser.json")).unwrap();
+    assert_eq!(vectors.len(), 51);
+    for ParserVector { name, text, tools, expected } in vectors {
+        let allowed: Vec<Tool> = TOOLS.iter().filter(|tool| tools.contains(&tool.name)).cloned().collect();
+        assert_eq!(allowed.len(), tools.len(), "{name}: a tool that we do not know");
+        let plan = Plan::parse(&text, &allowed);
+        assert_eq!(plan.is_ok(), expected.ok, "{name}: {plan:?}");
+        assert_eq!(plan.ok().map(as_json), expected.value, "{name}");
+    }
+}
+
+fn as_json(plan: Plan) -> Value {
+    let steps = plan.steps.into_iter().map(|step| {
+        json!({ "summary": step.summary, "toolName": step.tool_name, "params": step.params, "rationale": step.rationale })
+    });
+    json!({ "summary": plan.summary, "steps": steps.collect::<Vec<_>>() })
+}
+
+/// Our data are the contract's, with descriptions added.
+#[test]
+fn allow_list_is_the_contract() {
+    let contract: Value = serde_json::from_str(include_str!("../../contract/tools.json")).unwrap();
+    let mut ours: Value = serde_json::from_str(include_str!("../../../src/planner/tools.json")).unwrap();
+    for tool in ours.as_array_mut().unwrap() {
+        assert!(tool.as_object_mut().unwrap().remove("description").is_some(), "{tool}");
+        for parameter in tool["parameters"].as_array_mut().unwrap() {
+            assert!(parameter.as_object_mut().unwrap().remove("description").is_some(), "{parameter}");
+        }
+    }
+    assert_eq!(ours, contract);
+}
