@@ -4,7 +4,7 @@
 //! A healing row is the same row as that of a plan, without a new iteration and with `nextRunAt` as it is. When
 //! one is written is for the caller to decide; [`MAX_IN_A_ROW`] bounds how many.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use super::change::Fields;
 use super::history::{History, Merged, Slot};
 use super::iteration::PastIteration;
 use super::json;
-use super::version::{Field, Version, step_id, string};
+use super::version::{Field, Version, steps_by_id, string};
 
 /// After so many healing rows without a look between them that found nothing lost, no more is written: a device takes our
 /// row with the answer to its next push, so one that overwrites three of them does not read. The next plan's row restores
@@ -193,8 +193,8 @@ impl Merged {
     }
 }
 
-/// Sets the values in an iteration, and tells which were set: a step that this version of the plan does not have is
-/// another version's. Everything else keeps its text.
+/// Sets the values in an iteration, and tells which were set: a step that this version of the plan does not have, or has
+/// twice, is another version's. Everything else keeps its text.
 fn with_values<'field>(
     text: &RawValue,
     mut values: Vec<(&'field Field, &RawValue)>,
@@ -202,8 +202,7 @@ fn with_values<'field>(
     let mut iteration: Fields = serde_json::from_str(text.get())?;
     let mut plan: Vec<Fields> =
         iteration.get("plan").and_then(|plan| serde_json::from_str(plan.get()).ok()).unwrap_or_default();
-    let steps: HashMap<String, usize> =
-        plan.iter().enumerate().filter_map(|(at, step)| Some((step_id(step)?, at))).collect();
+    let steps = steps_by_id(&plan);
     values.retain(|(field, value)| {
         let (step, name) = field.place();
         let fields = match step {

@@ -89,19 +89,26 @@ impl Version {
     }
 }
 
-/// The values of the steps, but of those without an id of their own: nobody could tell them apart.
-fn plan_values(plan: Vec<Fields>) -> Vec<(Field, Box<RawValue>)> {
-    let mut counts: HashMap<String, u32> = HashMap::new();
-    plan.iter().filter_map(step_id).for_each(|id| *counts.entry(id).or_default() += 1);
-    let own = |step: &Fields| step_id(step).filter(|id| counts[id] == 1);
-    plan.into_iter()
-        .filter_map(|step| Some((own(&step)?, step)))
-        .flat_map(|(id, step)| step_values(id, step))
-        .collect()
+/// The values of the steps that [`steps_by_id`] finds.
+fn plan_values(mut plan: Vec<Fields>) -> Vec<(Field, Box<RawValue>)> {
+    let steps = steps_by_id(&plan).into_iter();
+    steps.flat_map(|(id, at)| step_values(id, std::mem::take(&mut plan[at]))).collect()
+}
+
+/// The places in the plan of the steps with an id of their own. Steps that share one are left out: nobody could tell
+/// which of them a value belongs to.
+pub(super) fn steps_by_id(plan: &[Fields]) -> HashMap<String, usize> {
+    let mut places: HashMap<String, Option<usize>> = HashMap::new();
+    for (at, step) in plan.iter().enumerate() {
+        if let Some(id) = step_id(step) {
+            places.entry(id).and_modify(|place| *place = None).or_insert(Some(at));
+        }
+    }
+    places.into_iter().filter_map(|(id, at)| Some((id, at?))).collect()
 }
 
 /// The id of a step; `None` where it has none.
-pub(super) fn step_id(step: &Fields) -> Option<String> {
+fn step_id(step: &Fields) -> Option<String> {
     text_of(step, "id").filter(|id| !id.is_empty())
 }
 

@@ -296,6 +296,19 @@ fn steps_that_share_an_id_cost_no_healing_row() {
     assert!(!lost.is_anything());
 }
 
+/// A version in which the id is one step's alone has a value for it. It fits none of the two in another version.
+#[test]
+fn a_value_of_one_step_is_not_written_into_two() {
+    let twice = with(plan("p1", AT), "/plan/1/id", json!("p1-0"));
+    let once = with(plan("p1", AT), "/plan/0/status", json!("approved"));
+    let mut log = Log::create(json!([twice]));
+    log.device(json!([once]));
+    log.device(json!([twice]));
+    let (list, lost) = log.healed();
+    assert_eq!(list, [twice]);
+    assert!(!lost.is_anything(), "a healing row that changes nothing would follow each look");
+}
+
 #[test]
 fn unread_plans_in_a_row_are_counted_until_one_is_read() {
     let mut log = Log::create(json!([]));
