@@ -33,7 +33,7 @@ impl Worker {
         ending: Ending<'_>,
         usage: &Usage,
     ) -> Result<Report, AttemptError> {
-        let mut write_retry = WriteRetry::new(self.lease, &self.abandon);
+        let mut write_retry = WriteRetry::new(self);
         loop {
             let may_be_written = write_retry.tries() > 0;
             match self.write_once(claimed, ending, usage, may_be_written).await {

@@ -52,6 +52,16 @@ impl AttemptError {
         }
     }
 
+    /// Did the server refuse a statement with a code that it gives for faults of its own? See
+    /// [`Disposition::RefusedByDatabase`].
+    pub(super) fn is_refusal_by_server(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_refusal_by_server(),
+            Self::WriteBack(error) => error.is_refusal_by_server(),
+            _ => false,
+        }
+    }
+
     /// As the ledger names it.
     pub fn outcome(&self) -> RunOutcome {
         match self {
@@ -65,7 +75,7 @@ impl AttemptError {
             // The ledger has one word for "mana-llm told everybody to wait"; the reason says which of the two it was.
             Disposition::RateLimited { .. } | Disposition::ProvidersDown { .. } => RunOutcome::RateLimited,
             Disposition::Misconfigured => RunOutcome::Misconfigured,
-            Disposition::Uncharged => RunOutcome::Database,
+            Disposition::Uncharged | Disposition::RefusedByDatabase => RunOutcome::Database,
             Disposition::Permanent => RunOutcome::Quarantined,
         }
     }

@@ -6,8 +6,8 @@ use super::ending::Ending;
 use super::write_retry::WriteRetry;
 use super::{AttemptError, Report, Worker};
 use crate::attempt::retry::{NextAttempt, Tried};
-use crate::domain::run::Disposition;
-use crate::domain::run::{RunEnd, RunOutcome, Usage};
+use crate::domain::run::{Disposition, RunEnd, RunOutcome, Usage};
+use crate::store::preflight;
 use crate::store::schedule::claimed::ClaimedMission;
 use crate::store::schedule::transition::{RetryAt, Transition, give_back};
 
@@ -17,7 +17,8 @@ const AT_ONCE: Transition = Transition::RetryAt(RetryAt::After(Duration::ZERO));
 impl Worker {
     /// Decides what comes after a failure, and writes it.
     pub(super) async fn fail(&self, claimed: &ClaimedMission, error: AttemptError, usage: &Usage) -> Report {
-        let (transition, outcome) = match self.policy.next(error.disposition(), Tried::of(claimed)) {
+        let disposition = self.disposition(claimed, &error).await;
+        let (transition, outcome) = match self.policy.next(disposition, Tried::of(claimed)) {
             NextAttempt::After(wait) => (Transition::RetryAt(RetryAt::After(wait)), error.outcome()),
             NextAttempt::OnNewRow => (Transition::Parked, RunOutcome::Quarantined),
             // A run on demand before its slot is no attempt at a slot: its caller gets the outcome, nobody else.
@@ -25,6 +26,17 @@ impl Worker {
             NextAttempt::NextSlot => return self.fail_slot(claimed, error, usage).await,
         };
         self.give_back(claimed, transition, outcome, &error, usage).await
+    }
+
+    /// What the failure means for the next attempt. A refusal by the server looks like its own fault; whether it is well
+    /// otherwise, only another statement tells.
+    async fn disposition(&self, claimed: &ClaimedMission, error: &AttemptError) -> Disposition {
+        if !error.is_refusal_by_server() || preflight(&self.store).await.is_err() {
+            return error.disposition();
+        }
+        let (mission_id, user_id) = (&claimed.mission_id, &claimed.user_id);
+        tracing::warn!(mission_id, user_id, %error, "the database is well, and refuses this mission");
+        Disposition::RefusedByDatabase
     }
 
     /// Ends the slot visibly for its user. Where that cannot be stored, the mission is deferred.
@@ -39,8 +51,12 @@ impl Worker {
     /// mission.
     async fn defer(&self, claimed: &ClaimedMission, error: AttemptError, usage: &Usage) -> Report {
         let outcome = error.outcome();
-        let conflict = error.disposition() == Disposition::Transient;
+        let disposition = self.disposition(claimed, &error).await;
+        let conflict = disposition == Disposition::Transient;
         let (transition, outcome) = match outcome {
+            RunOutcome::Database if disposition == Disposition::RefusedByDatabase => {
+                (Transition::RetryAt(RetryAt::After(self.policy.longest)), outcome)
+            }
             RunOutcome::Database | RunOutcome::Interrupted => (AT_ONCE, outcome),
             // A conflict with another writer is charged and retried, up to twice the usual number of attempts.
             _ if conflict && claimed.attempt.0 < 2 * self.policy.max_attempts => {
@@ -61,7 +77,7 @@ impl Worker {
         usage: &Usage,
     ) -> Report {
         let end = RunEnd::of(outcome, Some(error.to_string()), usage);
-        let mut write_retry = WriteRetry::new(self.lease, &self.abandon);
+        let mut write_retry = WriteRetry::new(self);
         while let Err(gone) = give_back(&self.store, claimed, transition, &end).await {
             let Err(error) = write_retry.after(gone.into()).await else { continue };
             // That the database is gone has been logged, once for all missions. Anything else is a fault of ours.

@@ -39,7 +39,7 @@ pub struct Tried {
     pub attempt: u32,
     /// Slots that failed before this one, in a row.
     pub failed_slots: u32,
-    /// Attempts before it that mana-llm refused without a charge, in a row.
+    /// Attempts before it that mana-llm or the database refused without a charge, in a row.
     pub uncharged_refusals: u32,
     /// From 0 to 1, and random: where in the range of its wait this attempt lands, so that missions which failed
     /// together do not return together.
@@ -62,14 +62,15 @@ impl Tried {
 impl RetryPolicy {
     /// When the next attempt may be made after one that failed.
     ///
-    /// An attempt that mana-llm refuses is not charged, but waits longer each time: if it is the mission's own text
-    /// that is refused, other missions must come first, or this one would be the only call of every tick.
+    /// An attempt that mana-llm or the database refuses is not charged, but waits longer each time: if it is the
+    /// mission's own text that is refused, other missions must come first, or this one would be the only call of every
+    /// tick.
     pub fn next(&self, disposition: Disposition, tried: Tried) -> NextAttempt {
         let refused = || self.backoff(tried.uncharged_refusals.saturating_add(1), tried.jitter);
         match disposition {
             Disposition::Permanent => NextAttempt::OnNewRow,
             Disposition::Uncharged => NextAttempt::After(Duration::ZERO),
-            Disposition::Misconfigured => NextAttempt::After(refused()),
+            Disposition::Misconfigured | Disposition::RefusedByDatabase => NextAttempt::After(refused()),
             Disposition::RateLimited { retry_after } | Disposition::ProvidersDown { retry_after } => {
                 NextAttempt::After(retry_after + refused())
             }

@@ -127,6 +127,9 @@ pub enum Disposition {
     Misconfigured,
     /// No fault of mission or model, so not charged: the database was away, the process was stopped, the circuit was open.
     Uncharged,
+    /// The database is well, and refuses this mission with a code that it gives for faults of its own. Not charged; but
+    /// others must come first, so each attempt waits longer than the one before.
+    RefusedByDatabase,
     /// Only a new row of the mission helps.
     Permanent,
 }

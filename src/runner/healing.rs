@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Runner;
 use crate::domain::healing::Lost;
 use crate::store::healing::{Look, QueuedLook, keep_problem, queued};
-use crate::store::{Blame, StoreError};
+use crate::store::{Blame, StoreError, preflight};
 
 /// Looks per query of the queue.
 const BATCH: u32 = 100;
@@ -74,7 +74,12 @@ impl Runner {
     async fn not_healed(&self, queued: &QueuedLook, error: StoreError) -> Result<(), StoreError> {
         let (mission_id, user_id) = (&queued.mission_id, &queued.user_id);
         match error.blame() {
-            Blame::Database => Err(error),
+            // Asked, because the server may give such a code for this mission's row alone.
+            Blame::Database if preflight(&self.worker.store).await.is_err() => Err(error),
+            Blame::Database => {
+                tracing::warn!(mission_id, user_id, %error, "mission not healed now");
+                Ok(())
+            }
             Blame::Conflict | Blame::Refusal => {
                 tracing::debug!(mission_id, user_id, %error, "mission not healed now");
                 Ok(())

@@ -68,6 +68,11 @@ impl TickStats {
         }
     }
 
+    /// How many attempts could not end because of the database.
+    pub(crate) fn deferred(&self) -> usize {
+        self.deferred
+    }
+
     /// The numbers alone, for the status page: texts of errors are for the caller of the tick only.
     pub(crate) fn counts(&self) -> serde_json::Value {
         serde_json::json!({

@@ -61,7 +61,8 @@ impl Runner {
         stats.errors.push(error.to_string());
         self.metrics().ticks_broken_off_total.inc();
         // Where the database does not answer or takes no writes, the report would only wait for it once more.
-        if !matches!(error, StoreError::Database(_) | StoreError::NoAnswer(_) | StoreError::ReadOnly) {
+        use StoreError::{Begin, Database, NoAnswer, ReadOnly};
+        if !matches!(error, Begin(_) | Database(_) | NoAnswer(_) | ReadOnly) {
             self.report_replica(stats).await;
         }
     }
@@ -115,9 +116,11 @@ impl Runner {
         let began = Instant::now();
         let refreshed = match refresh(&self.worker.store, self.settings.refresh_overlap, whole).await {
             Ok(refreshed) => refreshed,
-            Err(error @ (StoreError::NoAnswer(_) | StoreError::Database(sqlx::Error::Io(_)))) => {
-                return Err(error);
-            }
+            Err(
+                error @ (StoreError::NoAnswer(_)
+                | StoreError::Begin(sqlx::Error::Io(_))
+                | StoreError::Database(sqlx::Error::Io(_))),
+            ) => return Err(error),
             Err(error) => {
                 tracing::error!(%error, "schedule not refreshed");
                 stats.errors.push(error.to_string());
@@ -203,9 +206,18 @@ impl Runner {
     /// Waits for an attempt to end, and counts it and all others that have ended too. `false` where none is in flight.
     async fn reap_next(&self, in_flight: &mut InFlight, stats: &mut TickStats) -> bool {
         let Some(attempt) = in_flight.attempts.join_next().await else { return false };
+        let deferred = stats.deferred();
         self.reap(attempt, in_flight, stats);
         while let Some(attempt) = in_flight.attempts.try_join_next() {
             self.reap(attempt, in_flight, stats);
+        }
+        // The database would refuse the next plan as well, unless it refuses one mission alone. Asked once for all that
+        // have ended.
+        if stats.deferred() > deferred
+            && in_flight.stop_reason.is_none()
+            && preflight(&self.worker.store).await.is_err()
+        {
+            in_flight.stop_reason = Some(StopReason::AttemptsFail);
         }
         true
     }
@@ -223,8 +235,8 @@ impl Runner {
             return stats.errors.push("an attempt panicked, see the log".into());
         };
         in_flight.has_poison_candidate &= !claimed.is_poison_candidate();
-        // mana-llm would refuse the next call as well, or the database the next plan.
-        if matches!(report.outcome, RunOutcome::Misconfigured | RunOutcome::Database) {
+        // mana-llm would refuse the next call as well.
+        if report.outcome == RunOutcome::Misconfigured {
             in_flight.stop_reason.get_or_insert(StopReason::AttemptsFail);
         }
         stats.count(&claimed.mission_id, &report);

@@ -7,7 +7,7 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
-use super::error::code;
+use super::sqlstate::{code, told};
 use super::{Store, StoreError, TRANSACTION, with_timeout};
 use crate::store::log::log_exists;
 use crate::store::log::setup::{self, INDEX};
@@ -142,7 +142,7 @@ async fn migrate_all(store: &Store) -> Result<(), StoreError> {
     for attempt in 1.. {
         match migrate_on(&mut db, store.shape()).await {
             Err(StoreError::Database(error)) if attempt < TRIES && is_conflict(&error) => {
-                tracing::debug!(attempt, %error, "set-up met another one");
+                tracing::debug!(attempt, error = told(&error), "set-up met another one");
             }
             Ok(()) => break,
             Err(error) => return Err(error),
@@ -191,10 +191,9 @@ async fn grant_access(db: &mut PgConnection, shape: &Shape) -> Result<(), StoreE
             tx.commit().await?;
             survey_on(db).await?.access()
         }
-        Err(error) if code(&error).as_deref() == Some("42501") => Err(StoreError::InsufficientPrivilege {
-            reason: error.to_string(),
-            sql: access_sql(shape, &login),
-        }),
+        Err(error) if code(&error).as_deref() == Some("42501") => {
+            Err(StoreError::InsufficientPrivilege { reason: told(&error), sql: access_sql(shape, &login) })
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -233,10 +232,7 @@ async fn ensure_index(db: &mut PgConnection) -> Result<(), StoreError> {
     match built.await {
         Ok(_) => tracing::info!("index mana_ai_mission_changes is built"),
         Err(error) if code(&error).as_deref() == Some("42501") => {
-            return Err(StoreError::InsufficientPrivilege {
-                reason: error.to_string(),
-                sql: INDEX.to_owned(),
-            });
+            return Err(StoreError::InsufficientPrivilege { reason: told(&error), sql: INDEX.to_owned() });
         }
         Err(error) => return Err(error.into()),
     }

@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
+use sqlx::migrate::MigrateError;
+
+use super::sqlstate;
+
 /// Why the database did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The connection broke, or the server refused a statement.
-    #[error("database: {}", without_data(.0))]
+    #[error("database: {}", sqlstate::told(.0))]
     Database(#[from] sqlx::Error),
+    /// No transaction could be begun: nothing was asked of any mission's rows yet.
+    #[error("database: {}", sqlstate::told(.0))]
+    Begin(#[source] sqlx::Error),
     /// The server did not answer within this time.
     #[error("database: no answer within {} s", .0.as_secs())]
     NoAnswer(Duration),
@@ -18,8 +25,8 @@ pub enum StoreError {
     #[error("database: it takes no writes, it is read-only")]
     ReadOnly,
     /// A versioned migration of our own tables failed.
-    #[error("migration: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("migration: {}", told_of_migration(.0))]
+    Migrate(#[from] MigrateError),
     /// mana-sync has not created its table yet.
     #[error("the table sync_changes is missing: mana-sync creates it when it starts")]
     NoSyncChanges,
@@ -75,7 +82,8 @@ pub enum Blame {
     /// The server refuses the statement: a privilege or a column is missing, or a policy forbids it. An operator
     /// may mend that in a moment, or it may concern this user's rows alone.
     Refusal,
-    /// The mission's own data: only this mission fails, and it may fail each time.
+    /// The mission's own data, or a reason that the server names with a code which says nothing of itself: only this
+    /// mission fails, and it may fail each time.
     Mission,
     /// Only a new row of the mission helps.
     Row,
@@ -88,43 +96,24 @@ impl StoreError {
             Self::EmptyUser | Self::NewerSchema { .. } => Blame::Row,
             Self::Busy => Blame::Conflict,
             Self::Serialize(_) => Blame::Mission,
-            Self::Database(error) => blame_of(error),
+            Self::Database(error) => sqlstate::blame(error),
             _ => Blame::Database,
         }
     }
-}
 
-/// By SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-fn blame_of(error: &sqlx::Error) -> Blame {
-    match code(error).as_deref() {
-        // Serialization failure, deadlock, lock timeout.
-        Some("40001" | "40P01" | "55P03") => Blame::Conflict,
-        // The statement timeout: this mission's rows are too many.
-        Some("57014") => Blame::Mission,
-        // Data exceptions, constraints, limits, and what a trigger of mana-sync raises.
-        Some(code) if ["22", "23", "54", "P0"].contains(&&code[..2]) => Blame::Mission,
-        Some(code) if ["0A", "42"].contains(&&code[..2]) => Blame::Refusal,
-        Some(_) => Blame::Database,
-        None => match error {
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => {
-                Blame::Mission
-            }
-            _ => Blame::Database,
-        },
+    /// Did the server refuse a statement with a code that it gives for faults of its own, on a connection that stood? It
+    /// may be out of order, or it may refuse one mission's rows alone: only another statement tells.
+    pub fn is_refusal_by_server(&self) -> bool {
+        matches!(self, Self::Database(error) if self.blame() == Blame::Database && sqlstate::is_refusal(error))
     }
 }
 
-/// The message without anybody's data: what Postgres says of a value repeats the value, and what a trigger says may
-/// repeat the row. Neither may get into the log or the ledger.
-fn without_data(error: &sqlx::Error) -> String {
-    match code(error) {
-        Some(code) if ["22", "P0"].contains(&&code[..2]) => format!("it refused the data (SQLSTATE {code})"),
-        _ => error.to_string(),
+fn told_of_migration(error: &MigrateError) -> String {
+    match error {
+        MigrateError::Execute(cause) => sqlstate::told(cause),
+        MigrateError::ExecuteMigration(cause, version) => {
+            format!("number {version}: {}", sqlstate::told(cause))
+        }
+        other => other.to_string(),
     }
-}
-
-/// The SQLSTATE of the server's answer, where there is one: five ASCII characters.
-pub(super) fn code(error: &sqlx::Error) -> Option<String> {
-    let code = error.as_database_error()?.code()?.into_owned();
-    (code.len() == 5 && code.is_ascii()).then_some(code)
 }

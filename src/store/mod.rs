@@ -13,6 +13,7 @@ mod preflight;
 pub mod replicas;
 pub mod runs;
 pub mod schedule;
+mod sqlstate;
 mod time;
 mod tx;
 
@@ -121,11 +122,11 @@ impl Store {
     /// a failure.
     async fn begin_on_living(&self, begin: &'static str) -> Result<Tx, StoreError> {
         let begun = self.try_begin(begin).await;
-        let Err(StoreError::NoAnswer(_) | StoreError::Database(_)) = &begun else { return begun };
+        let Err(StoreError::NoAnswer(_) | StoreError::Begin(_)) = &begun else { return begun };
         self.pool.retain(|_, _| false);
         match begun {
-            Err(StoreError::Database(error)) if is_dead_connection(&error) => {
-                tracing::debug!(%error, "connections dropped");
+            Err(StoreError::Begin(error)) if is_dead_connection(&error) => {
+                tracing::debug!(error = sqlstate::told(&error), "connections dropped");
                 self.try_begin(begin).await
             }
             begun => begun,
@@ -134,11 +135,11 @@ impl Store {
 
     async fn try_begin(&self, begin: &'static str) -> Result<Tx, StoreError> {
         let connection = self.pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => StoreError::Database(error),
+            PoolError::Backend(error) => StoreError::Begin(error),
             PoolError::Timeout(TimeoutType::Wait) => StoreError::NoConnectionFree(WAIT),
             _ => StoreError::NoAnswer(ANSWER),
         })?;
-        let begun = async { Ok(Tx::begin(connection, begin).await?) };
+        let begun = async { Tx::begin(connection, begin).await.map_err(StoreError::Begin) };
         with_timeout(ANSWER, begun).await
     }
 
@@ -185,7 +186,7 @@ impl Store {
 fn is_dead_connection(error: &sqlx::Error) -> bool {
     let refused = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
     let broken = matches!(error, sqlx::Error::Io(error) if !refused(error));
-    broken || error::code(error).is_some_and(|code| code.starts_with("57P"))
+    broken || sqlstate::code(error).is_some_and(|code| code.starts_with("57P"))
 }
 
 /// Bounds `work` with the database: a server that is silent without having closed the connection gives no error.

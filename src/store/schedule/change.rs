@@ -91,9 +91,15 @@ impl ScheduleChange {
     }
 
     /// The row stays at its slot. Refused attempts are counted while they come in a row; an attempt that is not
-    /// charged, or was not for this slot, is given back.
+    /// charged, or was not for this slot, is given back. One that the database did not take is a refused one where it
+    /// waits; where the database was away, it goes on at once.
     pub(super) fn stay(claimed: &ClaimedMission, end: &RunEnd, not_before: NotBefore) -> Self {
-        let refused = matches!(end.outcome, RunOutcome::Misconfigured | RunOutcome::RateLimited);
+        let waits = matches!(not_before, NotBefore::After(wait) if !wait.is_zero());
+        let refused = match end.outcome {
+            RunOutcome::Misconfigured | RunOutcome::RateLimited => true,
+            RunOutcome::Database => waits,
+            _ => false,
+        };
         let refund = end.outcome.is_refunded() || claimed.forced;
         Self {
             lease_must_run: false,

@@ -31,7 +31,7 @@ pub struct ClaimedMission {
     /// How many attempts before this one were lost, in a row.
     #[sqlx(try_from = "i32")]
     pub lost: Count,
-    /// How many attempts before this one mana-llm refused without a charge, in a row.
+    /// How many attempts before this one mana-llm or the database refused without a charge, in a row.
     #[sqlx(rename = "refusals", try_from = "i32")]
     pub uncharged_refusals: Count,
     /// How many slots before this one failed, in a row.

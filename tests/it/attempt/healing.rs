@@ -213,6 +213,25 @@ async fn a_row_that_cannot_be_written_stops_no_other() {
     assert!(told["healing"]["problem"].as_str().unwrap().contains("P0001"), "{told}");
 }
 
+/// A code that the server gives for itself, such as that of a full disk, but for one mission alone.
+#[tokio::test]
+async fn a_healing_row_that_the_server_refuses_breaks_off_no_tick() {
+    let (world, _) = planned().await;
+    sqlx::raw_sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             RAISE 'no' USING ERRCODE = '53100'; END $$;
+         CREATE TRIGGER refuse BEFORE INSERT ON sync_changes FOR EACH ROW
+             WHEN (NEW.user_id = 'alice' AND NEW.client_id = 'mana-ai-runner') EXECUTE FUNCTION refuse()",
+    )
+    .execute(&world.db.admin)
+    .await
+    .unwrap();
+    edit(&world, &json!([]), json!({})).await;
+    world.device("bob").create_mission("m1", due_mission()).await.unwrap();
+    let stats = world.tick().await;
+    assert_eq!((stats.plans_written_back, stats.errors.len()), (1, 0), "{stats:?}");
+}
+
 #[tokio::test]
 async fn healing_ends_no_wait_of_the_mission() {
     let (world, _) = planned().await;

@@ -2,6 +2,7 @@
 
 pub mod access;
 mod due;
+mod errors;
 pub mod leases;
 mod log_statements;
 pub mod schedule;
