@@ -86,6 +86,7 @@ pub fn runner(config: &Config, stop: CancellationToken) -> Result<(Store, Arc<Ru
         policy,
         replica,
         max_unread_per_user: config.max_unread_per_user,
+        calls_per_user_per_day: config.calls_per_user_per_day,
         abandon: CancellationToken::new(),
         metrics,
     };

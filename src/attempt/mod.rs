@@ -3,6 +3,7 @@
 //! The model is called with no transaction and no connection held; everything that was true before the
 //! call is checked again in the transaction that writes. Every attempt ends in the ledger.
 
+mod budget;
 mod commit;
 mod ending;
 mod error;
@@ -61,6 +62,8 @@ pub struct Worker {
     pub replica: Uuid,
     /// `MAX_UNREAD_PER_USER`; `None` sets no bound.
     pub max_unread_per_user: Option<usize>,
+    /// `CALLS_PER_USER_PER_DAY`; `None` sets no bound.
+    pub calls_per_user_per_day: Option<u32>,
     /// Cancelled shortly before `DRAIN_TIMEOUT_MS` is over: calls in flight are dropped and their leases given back.
     pub abandon: CancellationToken,
     /// The metrics that count attempts.
@@ -103,13 +106,16 @@ impl Worker {
             Read::Due(mission) => mission,
             Read::Skipped(report) => return Ok(report),
         };
+        if let Some(until) = self.calls_used_up(claimed).await? {
+            return self.wait_for_budget(claimed, until).await;
+        }
         let zone = mission.zone(&self.default_zone);
         let messages = prompt::messages(&mission, &TOOLS, claimed.claimed_at.0, &zone);
         // A task of its own, because renewals must go on while the plan is written.
         let mut renewal =
             AbortOnDropHandle::new(tokio::spawn(self.clone().renew(claimed.clone()).in_current_span()));
         let plan = tokio::select! {
-            plan = self.ask(&messages, usage) => plan?,
+            plan = self.ask(claimed, &messages, usage) => plan?,
             () = self.abandon.cancelled() => return Err(AttemptError::Interrupted),
             _ = &mut renewal => return Ok(self.lease_lost(claimed, false, usage).await),
         };
@@ -117,8 +123,13 @@ impl Worker {
         written.map_err(|error| AttemptError::WriteBack(Box::new(error)))
     }
 
-    /// Asks for a plan. Where the answer is none, asks once more and says what was wrong.
-    async fn ask(&self, messages: &Messages, usage: &mut Usage) -> Result<Plan, AttemptError> {
+    /// Asks for a plan. Where the answer is none, asks once more and says what was wrong, if the user has a call left.
+    async fn ask(
+        &self,
+        claimed: &ClaimedMission,
+        messages: &Messages,
+        usage: &mut Usage,
+    ) -> Result<Plan, AttemptError> {
         let answer = self.llm.complete(messages, usage).await?;
         let fault = match read_plan(&answer) {
             Ok(plan) => return Ok(plan),
@@ -127,6 +138,9 @@ impl Worker {
         tracing::debug!(%fault, "no usable plan, asking for a repair");
         // The first call took its time: could the result of another one still be stored?
         preflight(&self.store).await?;
+        if self.calls_used_up(claimed).await?.is_some() {
+            return Err(fault.into());
+        }
         self.metrics.repairs_total.inc();
         let repair = prompt::repair(messages, &answer.content, &fault);
         Ok(read_plan(&self.llm.complete(&repair, usage).await?)?)

@@ -48,6 +48,8 @@ pub struct Config {
     pub user_concurrency: u32,
     /// `MAX_UNREAD_PER_USER`: the most plans of one user that may wait unread; `None` sets no bound.
     pub max_unread_per_user: Option<usize>,
+    /// `CALLS_PER_USER_PER_DAY`: the most calls of mana-llm for the missions of one user in 24 hours; `None` sets no bound.
+    pub calls_per_user_per_day: Option<u32>,
     /// `LEASE_MS`: how long a replica that no longer renews its lease keeps a mission.
     pub lease: Duration,
     /// `REFRESH_OVERLAP_MS`: how long a transaction of mana-sync may stay open and its rows still be found.
@@ -143,6 +145,12 @@ impl Config {
                 None,
                 "a whole number from 1 to 1000, plans",
                 |value| value.parse().ok().filter(|most| (1..=1000).contains(most)).map(Some),
+            ),
+            calls_per_user_per_day: read.parsed(
+                "CALLS_PER_USER_PER_DAY",
+                None,
+                "a whole number from 1 to 100000, calls",
+                |value| value.parse().ok().filter(|most| (1..=100_000).contains(most)).map(Some),
             ),
             lease: read.ms("LEASE_MS", 120_000, 1000..=DAY_MS),
             refresh_overlap: read.ms("REFRESH_OVERLAP_MS", 600_000, 0..=DAY_MS),

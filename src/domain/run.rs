@@ -66,6 +66,8 @@ pub struct Usage {
     pub completion_tokens: u64,
     /// Time with mana-llm; `None` where it was not called.
     pub latency: Option<Duration>,
+    /// Calls that began.
+    pub calls: u32,
 }
 
 impl Usage {

@@ -50,13 +50,14 @@ impl LlmService {
         self.breaker().why().cloned()
     }
 
-    /// Makes one call, if the circuit lets it begin. Adds to `usage` the time that it took, also where it fails or is
-    /// dropped, and the tokens of its answer, also of one that is of no use.
+    /// Makes one call, if the circuit lets it begin. Adds to `usage` the call and the time that it took, also where it
+    /// fails or is dropped, and the tokens of its answer, also of one that is of no use.
     ///
     /// # Errors
     /// [`CallError::CircuitOpen`] where no call may begin now, [`CallError::Llm`] where it failed.
     pub async fn complete(&self, messages: &Messages, usage: &mut Usage) -> Result<Completion, CallError> {
         let mut report = BreakerReport::begin(self).map_err(CallError::CircuitOpen)?;
+        usage.calls += 1;
         let latency = LatencyGuard { began: Instant::now(), total: usage.latency.get_or_insert_default() };
         let mut cost = None;
         let result = self.client.complete(messages, &mut cost).await;

@@ -61,6 +61,8 @@ metrics! {
     repairs_total: IntCounter = IntCounter::with_opts;
     /// Attempts that ended with an error an operator should know of, and missions that became unreadable.
     mission_errors_total: IntCounter = IntCounter::with_opts;
+    /// Attempts put off because their user's calls of the last 24 hours were used up (CALLS_PER_USER_PER_DAY).
+    over_budget_total: IntCounter = IntCounter::with_opts;
     /// Slots whose last attempt failed; the user sees that in the mission.
     slots_failed_total: IntCounter = IntCounter::with_opts;
     /// Plans thrown away at the write, because the lease was lost or the mission had changed.

@@ -27,6 +27,9 @@ pub struct Status {
     pub leases: i64,
     /// Missions that are set aside; counted up to 10,000.
     pub quarantined: i64,
+    /// Missions whose slot has come, and that wait because their user's calls of the last 24 hours are used up
+    /// (CALLS_PER_USER_PER_DAY); counted up to 10,000.
+    pub over_budget: i64,
     /// When the schedule last followed the log.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub refreshed_at: Option<DbTime>,
@@ -39,8 +42,19 @@ pub struct Status {
 /// # Errors
 /// Whatever the database answers.
 pub async fn status(store: &Store) -> Result<Status, StoreError> {
-    let ScheduleCounts { now, due, oldest_due, leases, quarantined, refreshed_at } = counts(store).await?;
+    let ScheduleCounts { now, due, oldest_due, leases, quarantined, over_budget, refreshed_at } =
+        counts(store).await?;
     let asked = store.transaction(async |tx| Ok((paused_since(tx).await?, replicas(tx).await?)));
     let (paused_since, replicas) = asked.await?;
-    Ok(Status { now, paused_since, due, oldest_due, leases, quarantined, refreshed_at, replicas })
+    Ok(Status {
+        now,
+        paused_since,
+        due,
+        oldest_due,
+        leases,
+        quarantined,
+        over_budget,
+        refreshed_at,
+        replicas,
+    })
 }

@@ -4,6 +4,7 @@
 //! too. `SET LOCAL` ends with the transaction, which a transaction-pooling proxy understands.
 
 pub mod access;
+pub mod budget;
 mod error;
 pub mod healing;
 pub mod log;

@@ -23,7 +23,7 @@ pub(super) async fn end(
     let usage = end.usage.latency.map(|_| &end.usage);
     let ended = sqlx::query(
         "UPDATE mana_ai.mission_runs SET finished_at = clock_timestamp(), outcome = $2, reason = $3,
-             iteration_id = $4, model = $5, prompt_tokens = $6, completion_tokens = $7, latency_ms = $8
+             iteration_id = $4, model = $5, prompt_tokens = $6, completion_tokens = $7, latency_ms = $8, calls = $10
          WHERE id = $1 AND (outcome IS NULL OR outcome = $9)",
     )
     .bind(claimed.run_id)
@@ -34,7 +34,8 @@ pub(super) async fn end(
     .bind(usage.map(|usage| number(usage.prompt_tokens)))
     .bind(usage.map(|usage| number(usage.completion_tokens)))
     .bind(end.usage.latency.map(|latency| i64::try_from(latency.as_millis()).unwrap_or(i64::MAX)))
-    .bind(RunOutcome::Lost.as_str());
+    .bind(RunOutcome::Lost.as_str())
+    .bind(i32::try_from(end.usage.calls).unwrap_or(i32::MAX));
     ended.execute(db).await?;
     Ok(())
 }

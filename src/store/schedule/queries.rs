@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::due::{due, leased, set_aside};
 use super::scheduled::Scheduled;
+use crate::store::budget::OVER_BUDGET;
 use crate::store::{DbTime, Store, StoreError, TRANSACTION, UserTx, begin, with_timeout};
 
 /// The schedule's rows of the transaction's user, or of the one mission named.
@@ -41,6 +42,8 @@ pub struct ScheduleCounts {
     pub leases: i64,
     /// Missions that are set aside, at most 10,000.
     pub quarantined: i64,
+    /// Missions whose slot has come, and whose user has no call left; at most 10,000.
+    pub over_budget: i64,
     /// When the schedule last followed the log.
     pub refreshed_at: Option<DbTime>,
 }
@@ -73,12 +76,17 @@ const COUNTS: &str = concat!(
      set_aside AS MATERIALIZED (
          SELECT FROM mana_ai.mission_schedule WHERE ",
     set_aside!(),
-    "    LIMIT $1)
+    "    LIMIT $1),
+     over_budget AS MATERIALIZED (
+         SELECT FROM mana_ai.mission_schedule
+         WHERE next_run_at <= now() AND not_before < 'infinity' AND not_before > now() AND starts_with(waits, $2)
+         LIMIT $1)
      SELECT now() AS now, (SELECT count(*) FROM due) AS due, (SELECT min(next_run_at) FROM due) AS oldest_due,
          (SELECT count(*) FROM mana_ai.mission_schedule WHERE ",
     leased!(),
     ") AS leases,
          (SELECT count(*) FROM set_aside) AS quarantined,
+         (SELECT count(*) FROM over_budget) AS over_budget,
          (SELECT refreshed_at FROM mana_ai.refresh_cursor WHERE isfinite(refreshed_at)) AS refreshed_at"
 );
 
@@ -89,7 +97,7 @@ const COUNTS: &str = concat!(
 pub async fn counts(store: &Store) -> Result<ScheduleCounts, StoreError> {
     with_timeout(TRANSACTION, async {
         let mut tx = store.begin_with(BEGIN_COUNTING).await?;
-        let counts = sqlx::query_as(COUNTS).bind(COUNTED).fetch_one(&mut *tx).await?;
+        let counts = sqlx::query_as(COUNTS).bind(COUNTED).bind(OVER_BUDGET).fetch_one(&mut *tx).await?;
         tx.commit().await?;
         Ok(counts)
     })

@@ -74,7 +74,7 @@ const LABELLED: [(&str, &[&str]); 8] = [
     ("http_request_duration_seconds_count", &[r#"method="GET",route="/metrics""#]),
 ];
 
-const UNLABELLED: [&str; 25] = [
+const UNLABELLED: [&str; 26] = [
     "ticks_total",
     "tick_duration_seconds_count",
     "ticks_broken_off_total",
@@ -87,6 +87,7 @@ const UNLABELLED: [&str; 25] = [
     "mission_errors_total",
     "repairs_total",
     "slots_failed_total",
+    "over_budget_total",
     "stale_writes_refused_total",
     "refresh_rows_total",
     "refresh_duration_seconds_count",
