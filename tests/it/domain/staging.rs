@@ -61,11 +61,15 @@ fn staging_agrees_with_aprils_devices() {
 }
 
 fn plan(status: &str, fields: Value, step: Value) -> PastIteration {
+    let extended = |mut value: Value, fields: Value| {
+        value.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        value
+    };
     let call = json!({ "status": status, "intent": { "kind": "toolCall", "toolName": "create_task" } });
     let note = json!({ "status": "planned", "intent": { "kind": "note", "body": "x" } });
-    let steps = json!([crate::support::with(call, step), note]);
+    let steps = json!([extended(call, step), note]);
     let whole = json!({ "source": "server", "overallStatus": "awaiting-review", "plan": steps });
-    serde_json::from_value(crate::support::with(whole, fields)).unwrap()
+    serde_json::from_value(extended(whole, fields)).unwrap()
 }
 
 #[test]
