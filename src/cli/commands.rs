@@ -72,6 +72,9 @@ pub async fn migrate() -> Result<ExitCode, Failure> {
 fn configure(output: Output) -> Result<(Config, Exporting), Failure> {
     let mut config = Config::from_env()?;
     let exporting = telemetry::log_and_trace(&config.telemetry, output, config.drain_timeout)?;
+    if let Some(note) = config.service_key_note() {
+        tracing::warn!("{note}");
+    }
     config.drain_timeout -= exporting.reserved();
     Ok((config, exporting))
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
 mod reader;
@@ -84,6 +84,11 @@ pub const SYNC_DATABASE_URL: &str = "SYNC_DATABASE_URL";
 #[error("the configuration has {} fault(s):\n  {}\n.env.example explains every variable", .0.len(), .0.join("\n  "))]
 pub struct ConfigError(pub Vec<String>);
 
+/// The service key in `.env.example`: a service that took it would be open to everybody.
+const EXAMPLE_KEY: &str = "change-me";
+/// A service key with fewer characters is warned of.
+const SHORTEST_GOOD_KEY: usize = 16;
+
 const DAY: Duration = Duration::from_millis(DAY_MS);
 
 impl Config {
@@ -126,8 +131,9 @@ impl Config {
             migrate_on_start: read.flag("MIGRATE_ON_START", true),
             service_key: read.secret(
                 "MANA_SERVICE_KEY",
-                "the key that the services share, in visible ASCII",
-                |key| key.bytes().all(|byte| byte.is_ascii_graphic()),
+                "the key that the services share, in visible ASCII, and not the example's change-me; \
+                 `openssl rand -hex 32` makes a good one",
+                |key| key != EXAMPLE_KEY && key.bytes().all(|byte| byte.is_ascii_graphic()),
             ),
             llm_api_key: read.hidden("MANA_LLM_API_KEY", "mana-llm's own key, in visible ASCII", |key| {
                 key.bytes().all(|byte| byte.is_ascii_graphic()).then(|| SecretString::from(key))
@@ -183,6 +189,17 @@ impl Config {
             ));
         }
         faults
+    }
+
+    /// What to tell an operator whose service key can be guessed; `None` where it is long enough.
+    pub fn service_key_note(&self) -> Option<String> {
+        let length = self.service_key.expose_secret().len();
+        (length < SHORTEST_GOOD_KEY).then(|| {
+            format!(
+                "MANA_SERVICE_KEY has {length} characters, and fewer than {SHORTEST_GOOD_KEY} can be guessed: \
+                 `openssl rand -hex 32` makes a good one"
+            )
+        })
     }
 
     /// What to tell an operator who might look for `DATABASE_URL`; `None` where that is set.

@@ -32,9 +32,10 @@ impl<G: FnMut(&str) -> Option<String>> Reader<G> {
         self.faults.push(fault);
     }
 
-    /// The value of a variable; `None` where it is missing or empty.
+    /// The value of a variable; `None` where it is missing or empty. A shell, compose and systemd take the quotes around a
+    /// value in an env file off, `docker run --env-file` leaves them: one file must do for all.
     pub(super) fn set(&mut self, name: &str) -> Option<String> {
-        (self.get)(name).filter(|value| !value.trim().is_empty())
+        (self.get)(name).map(unquoted).filter(|value| !value.trim().is_empty())
     }
 
     pub(super) fn text(&mut self, name: &str, default: &str) -> String {
@@ -97,10 +98,11 @@ impl<G: FnMut(&str) -> Option<String>> Reader<G> {
         })
     }
 
-    /// Only checks a value that a library reads for itself. The library sees the surrounding spaces too, so they
+    /// Only checks a value that a library reads for itself. The library sees surrounding spaces and quotes too, so they
     /// are not cut off here.
     pub(super) fn check(&mut self, name: &str, takes: &str, fits: impl Fn(&str) -> bool) {
-        if let Some(value) = self.set(name).filter(|value| !fits(value)) {
+        let set = (self.get)(name).filter(|value| !value.trim().is_empty());
+        if let Some(value) = set.filter(|value| !fits(value)) {
             self.refuse(name, &value, takes);
         }
     }
@@ -140,7 +142,16 @@ impl<G: FnMut(&str) -> Option<String>> Reader<G> {
         })
     }
 
+    /// Shows the value, unless it may be a URL with a password in it.
     fn refuse(&mut self, name: &str, value: &str, takes: &str) {
-        self.faults.push(format!("{name}={value} is not taken: it takes {takes}"));
+        let told = if value.contains('@') { " is set, but" } else { &format!("={value} is") };
+        self.faults.push(format!("{name}{told} not taken: it takes {takes}"));
     }
+}
+
+/// The value without a pair of quotes around it.
+fn unquoted(value: String) -> String {
+    let bare = value.trim();
+    let within = |quote| bare.strip_prefix(quote)?.strip_suffix(quote);
+    within('\'').or_else(|| within('"')).map_or_else(|| value.clone(), str::to_owned)
 }

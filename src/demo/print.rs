@@ -1,8 +1,16 @@
 //! How the demo speaks: numbered steps, in colour where a person is watching.
 
-use anstream::println;
+use std::io::Write as _;
+
 use owo_colors::OwoColorize as _;
 use serde_json::Value;
+
+/// As `println!`, which panics where nobody reads any more, as in `mana-ai demo | head -1`.
+macro_rules! println {
+    ($($text:tt)*) => {
+        let _ = writeln!(anstream::stdout(), $($text)*);
+    };
+}
 
 pub(super) fn title(text: &str) {
     println!("{}", text.bold());

@@ -47,8 +47,9 @@ impl fmt::Display for Checked {
 /// Checks each part, and calls `tell` with each result as soon as it is known. A part that cannot be checked, because
 /// another one that it needs is missing, is left out.
 pub async fn check(config: &Config, mut tell: impl FnMut(Checked)) {
-    let note = config.database_url_note().map_or(String::new(), |note| format!("; {note}"));
-    tell(Checked::of("configuration", Ok(format!("every variable is taken{note}"))));
+    let notes = [config.database_url_note(), config.service_key_note()];
+    let notes: String = notes.into_iter().flatten().map(|note| format!("; {note}")).collect();
+    tell(Checked::of("configuration", Ok(format!("every variable is taken{notes}"))));
     match Store::new(config.database_url.expose_secret(), 2) {
         Ok(store) => check_database(&store, config.database_url_from, &mut tell).await,
         Err(error) => tell(Checked::of("database", Err(error.to_string()))),

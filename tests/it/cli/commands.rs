@@ -1,12 +1,13 @@
 //! The binary as operators run it: real processes, signals, exit codes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::Mutex;
 
 use mana_ai::config::Config;
 use mana_ai::demo::llm::Behaviour;
 use nix::sys::signal::Signal;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use crate::app::process::{Serving, binary, command, run, text};
@@ -100,6 +101,73 @@ async fn bad_variables_are_all_named() {
         assert!(told.contains(fault), "{fault} is not in {told}");
     }
     assert!(!told.contains("secret"), "{told}");
+}
+
+/// A key that everybody can read is none; one that can be guessed is warned of, by the service and by `check`.
+#[tokio::test]
+async fn a_weak_service_key_is_named() {
+    let good = "`openssl rand -hex 32` makes a good one";
+    let world = World::new().await;
+    for args in [["serve"], ["tick"], ["check"]] {
+        for key in ["change-me", "'change-me'", " change-me "] {
+            let (code, told) = run_with_key(&world, &args, key).await;
+            assert_eq!(code, Some(2), "{args:?} {key}");
+            assert!(told.contains("MANA_SERVICE_KEY is set, but not taken") && told.contains(good), "{told}");
+        }
+    }
+    for (key, warned) in [("fifteen-letters", true), (KEY, false)] {
+        for args in [["tick"], ["check"]] {
+            let (code, told) = run_with_key(&world, &args, key).await;
+            assert_eq!(code, Some(0), "{told}");
+            let named = told.contains("MANA_SERVICE_KEY has 15 characters") && told.contains(good);
+            assert!(named == warned && !told.contains(key), "{args:?} {key}: {told}");
+        }
+        let mut serve = command(&world, &["serve"]);
+        serve.env("MANA_SERVICE_KEY", key);
+        let serving = Serving::start(serve).await;
+        serving.signal(Signal::SIGTERM);
+        assert_eq!(serving.end().await.1.contains("MANA_SERVICE_KEY has 15 characters"), warned);
+    }
+}
+
+async fn run_with_key(world: &World, args: &[&str], key: &str) -> (Option<i32>, String) {
+    let mut command = command(world, args);
+    command.env("MANA_SERVICE_KEY", key);
+    let output = run(command).await;
+    (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+}
+
+/// One env file for a shell, which takes quotes off and stops at an unquoted `&`, and for `docker run`, which leaves
+/// quotes where they are.
+#[test]
+fn an_env_file_may_be_quoted() {
+    let url = "postgresql://u:p%26@host/db?sslmode=require&application_name=x";
+    let parsed = |database_url: &str| {
+        let vars = [("DATABASE_URL", database_url), ("MANA_SERVICE_KEY", KEY), ("MANA_LLM_MODEL", "\"a/b\"")];
+        let get =
+            |name: &str| vars.iter().find(|(var, _)| *var == name).map(|(_, value)| (*value).to_owned());
+        Config::from_vars(get).unwrap()
+    };
+    for value in [url.to_owned(), format!("'{url}'"), format!(" \"{url}\" ")] {
+        let config = parsed(&value);
+        assert_eq!((config.database_url.expose_secret(), config.llm_model.as_str()), (url, "a/b"), "{value}");
+    }
+    let sourced = "set -a; . ./.env.example; exec env";
+    let output = Command::new("sh").args(["-euc", sourced]).env_clear().env("PATH", "/usr/bin:/bin").output();
+    let output = text(&output.unwrap().stdout);
+    let vars: BTreeMap<_, _> = output.lines().filter_map(|line| line.split_once('=')).collect();
+    let get = |name: &str| vars.get(name).map(|value| (*value).to_owned());
+    let faults = Config::from_vars(get).unwrap_err().0;
+    assert!(faults.len() == 1 && faults[0].starts_with("MANA_SERVICE_KEY"), "{faults:?}");
+}
+
+#[test]
+fn a_faulty_url_is_shown_without_its_password() {
+    let vars = [("MANA_LLM_URL", "ftp://runner:geheim@mana-llm"), ("MANA_TIME_ZONE", "http://a:geheim@b")];
+    let get = |name: &str| vars.iter().find(|(var, _)| *var == name).map(|(_, value)| (*value).to_owned());
+    let told = Config::from_vars(get).unwrap_err().to_string();
+    assert!(told.contains("MANA_LLM_URL is set, but not taken: it takes an http or https URL"), "{told}");
+    assert!(!told.contains("geheim"), "{told}");
 }
 
 /// The first signal: nothing new, what runs is finished, exit code 0.
