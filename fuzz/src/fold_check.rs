@@ -78,7 +78,7 @@ fn healing(sorted: &[ChangeRow], is_ours: impl Fn(&ChangeRow) -> bool) {
     let (mut fold, mut history) = (Fold::default(), History::default());
     for row in sorted {
         let client = if is_ours(row) { CLIENT_ID } else { "device" };
-        history.apply(row, client, &fold);
+        history.apply(&row.clone().into(), client, &mut fold);
         fold.apply(row.clone());
     }
     let Some(Ok(current)) = fold.finish().map(|record| iterations(&record)) else { return };

@@ -10,12 +10,15 @@
 //! field. Only a name such as `state.`, with its dot at the end, would replace a text; no device writes it, and for these
 //! five fields it is ignored.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::change::{ChangeRow, Clocks, Fields, Op, SCHEDULE_FIELDS};
-use super::parts::{self, Padding, Value};
+use super::change::{ChangeRow, Clocks, Fields, Op};
+pub use super::draft::wins;
+use super::draft::{Draft, Entry, StandIn, text};
+use super::opened::{Ask, Asks, LogRow, Opened, Wanted};
+use super::parts::Value;
 use super::time::EPOCH;
 
 /// What the log says of one record.
@@ -60,25 +63,26 @@ impl Rules {
     };
 }
 
-/// The rule that decides every conflict: does a value set at `time` replace one set at `clock`?
-pub fn wins(time: &str, clock: &str) -> bool {
-    time >= clock
-}
-
-/// A fold in progress. Rows go in by `created_at`, then `id`, and need not be held together: a
-/// mission with a thousand iterations repeats them in a thousand rows.
+/// A fold in progress. Rows go in by `created_at`, then `id`.
 #[derive(Debug, Clone)]
-pub struct Fold {
+pub struct Fold<'row> {
     rules: Rules,
-    record: Option<Draft>,
+    wanted: Wanted,
+    record: Option<Draft<'row>>,
+    /// Inserts and deletes that are not opened.
+    asks: Asks,
 }
 
-/// A record whose values may be open.
-#[derive(Debug, Clone, Default)]
-struct Draft {
-    fields: BTreeMap<String, Value>,
-    clocks: Clocks,
-    padding: Padding,
+/// What a row does to the record.
+enum Change<'row> {
+    /// These entries are taken where they win.
+    Merge {
+        entries: Vec<Entry<'row>>,
+        /// Is the record known after it?
+        creates: bool,
+    },
+    /// `deletedAt`, or none where the delete is a hard one.
+    Delete(Option<Cow<'row, RawValue>>),
 }
 
 /// The fold of rows in any order; `None` where the record was never there, or is hard-deleted.
@@ -94,43 +98,112 @@ pub fn fold_by(rules: Rules, mut rows: Vec<ChangeRow>) -> Option<Record> {
     fold.finish()
 }
 
-impl Default for Fold {
+/// The same of rows that are opened in part, in the order of the log.
+///
+/// # Errors
+/// What has to be opened before the wanted fields are known.
+pub fn fold_opened(rules: Rules, wanted: Wanted, rows: &[LogRow]) -> Result<Option<Record>, Asks> {
+    let mut fold = Fold::of_wanted(rules, wanted);
+    rows.iter().for_each(|row| fold.apply_opened(row));
+    let asks = fold.asks();
+    if asks.is_empty() { Ok(fold.finish()) } else { Err(asks) }
+}
+
+impl Default for Fold<'_> {
     fn default() -> Self {
         Self::new(Rules::APRIL)
     }
 }
 
-impl Fold {
+impl<'row> Fold<'row> {
     /// Before the first row.
     pub fn new(rules: Rules) -> Self {
-        Self { rules, record: None }
+        Self::of_wanted(rules, Wanted::All)
+    }
+
+    /// The same of some fields alone.
+    pub fn of_wanted(rules: Rules, wanted: Wanted) -> Self {
+        Self { rules, wanted, record: None, asks: Asks::default() }
     }
 
     /// Takes the next row.
     pub fn apply(&mut self, row: ChangeRow) {
-        match row.op {
-            Op::Insert => self.insert(row.data),
-            Op::Update => self.update(row.data, row.field_timestamps),
-            Op::Delete => self.delete(row.data),
-        }
+        let ChangeRow { op, mut data, mut field_timestamps, .. } = row;
+        let change = match op {
+            Op::Insert => {
+                let time = self.insert_time(&data);
+                let entry = |(name, value)| Entry::owned(name, value, time.clone());
+                Change::Merge { entries: data.into_iter().map(entry).collect(), creates: true }
+            }
+            // A field without a timestamp never reaches a device, so it does not exist for us either.
+            Op::Update => {
+                let entry = |(name, value)| {
+                    let time = field_timestamps.remove(&name)?;
+                    Some(Entry::owned(name, value, time))
+                };
+                let entries: Vec<_> = data.into_iter().filter_map(entry).collect();
+                let creates = self.rules.empty_update_creates || !entries.is_empty();
+                Change::Merge { entries, creates }
+            }
+            Op::Delete => Change::Delete(data.remove("deletedAt").map(Cow::Owned)),
+        };
+        self.change(change);
     }
 
-    /// A field of the record after the rows so far, where it is a text. Costs nothing, unlike [`Self::record`].
-    pub fn text(&self, field: &str) -> Option<String> {
-        self.record.as_ref()?.text_of(field)
+    /// Takes the next row, of whose `data` only a part may be known.
+    pub fn apply_opened(&mut self, row: &'row LogRow) {
+        let change = match (row.op, &row.opened) {
+            (Op::Insert, Opened::Whole(data)) => {
+                let time = self.insert_time(data);
+                let entries = data.iter().map(|(name, value)| Entry {
+                    name: Cow::Borrowed(name.as_str()),
+                    value: Value::Closed(Cow::Borrowed(&**value)),
+                    time: Cow::Owned(time.clone()),
+                });
+                Change::Merge { entries: entries.collect(), creates: true }
+            }
+            (Op::Insert, Opened::Names(_)) => return self.asks.whole(row.id),
+            (Op::Update, _) => self.update(row),
+            (Op::Delete, opened) => match opened.get("deletedAt") {
+                Some(deleted_at) => Change::Delete(deleted_at.map(Cow::Borrowed)),
+                None => return self.asks.name(Ask { row: row.id, name: "deletedAt" }),
+            },
+        };
+        self.change(change);
+    }
+
+    /// What an update says, and what it claims where it is not opened.
+    fn update(&mut self, row: &'row LogRow) -> Change<'row> {
+        let entry = |(name, time): (&'row String, &'row String)| {
+            let value = match row.opened.get(name) {
+                Some(value) => Value::Closed(Cow::Borrowed(value?)),
+                None => Value::Unread(Ask { row: row.id, name }),
+            };
+            Some(Entry { name: Cow::Borrowed(name), value, time: Cow::Borrowed(time) })
+        };
+        let entries: Vec<_> = row.field_timestamps.iter().filter_map(entry).collect();
+        // Whether it makes the record known may depend on any name that it has.
+        if self.record.is_none() && !self.rules.empty_update_creates {
+            entries.iter().filter_map(|entry| entry.value.unread()).for_each(|ask| self.asks.name(ask));
+        }
+        let creates = self.rules.empty_update_creates || !entries.is_empty();
+        Change::Merge { entries, creates }
+    }
+
+    /// A field of the record after the rows so far, where it is a text; asks where it is not read.
+    pub fn text(&mut self, field: &str) -> Option<String> {
+        self.record.as_mut()?.text_of(field)
     }
 
     /// Would the next row set this field? It would where the record is unknown, and where its clock wins.
-    pub fn would_take(&self, row: &ChangeRow, field: &str) -> bool {
-        let time = match row.op {
-            Op::Insert => self.insert_time(&row.data),
-            Op::Update => row.field_timestamps.get(field).cloned().unwrap_or_default(),
-            Op::Delete => return false,
+    pub fn would_take(&mut self, row: &LogRow, field: &str) -> bool {
+        let time = match (row.op, &row.opened) {
+            (Op::Insert, Opened::Whole(data)) => self.insert_time(data),
+            (Op::Update, _) => row.field_timestamps.get(field).cloned().unwrap_or_default(),
+            (Op::Insert | Op::Delete, _) => return false,
         };
-        let Some(record) = &self.record else { return true };
-        let stand_in = || self.rules.updated_at_stands_in.then(|| record.text_of("updatedAt")).flatten();
-        let clock = record.clocks.get(field).cloned().or_else(stand_in).unwrap_or_default();
-        wins(&time, &clock)
+        let stand_in = self.stand_in();
+        self.record.as_mut().is_none_or(|record| record.is_won(field, &time, &stand_in))
     }
 
     /// A copy of the record after the rows so far.
@@ -138,96 +211,70 @@ impl Fold {
         self.clone().finish()
     }
 
-    /// The record after all rows.
+    /// What has to be opened before the wanted fields are known.
+    pub fn asks(&self) -> Asks {
+        let mut asks = self.asks.clone();
+        asks.extend(self.record.as_ref().map(|record| record.asks(self.wanted)).unwrap_or_default());
+        asks
+    }
+
+    /// The record after all rows. Of rows that are not opened: as far as it is known.
     pub fn finish(self) -> Option<Record> {
-        let Draft { fields, clocks, .. } = self.record?;
-        let fields = fields.into_iter().map(|(field, value)| (field, value.close())).collect();
+        let (fields, clocks) = self.record?.close(self.wanted);
         Some(Record { fields, clocks })
     }
 
     /// All fields of an insert have the time of the record; what an insert says of single fields' clocks is not read.
-    fn insert(&mut self, data: Fields) {
-        let time = self.insert_time(&data);
-        self.merge(data.into_iter().map(|(name, value)| (name, value, time.clone())).collect());
-    }
-
     fn insert_time(&self, data: &Fields) -> String {
         let time = text_of(data, "updatedAt").or_else(|| text_of(data, "createdAt"));
         time.unwrap_or_else(|| self.rules.undated_insert.to_owned())
     }
 
-    /// A field without a timestamp never reaches a device, so it does not exist for us either.
-    fn update(&mut self, data: Fields, mut timestamps: Clocks) {
-        let entries: Vec<_> = data
-            .into_iter()
-            .filter_map(|(name, value)| timestamps.remove(&name).map(|time| (name, value, time)))
-            .collect();
-        if self.rules.empty_update_creates || !entries.is_empty() {
-            self.merge(entries);
+    fn stand_in(&self) -> StandIn<'row> {
+        let record = self.record.as_ref().filter(|_| self.rules.updated_at_stands_in);
+        record.map_or(StandIn::Text(String::new()), |record| record.stand_in("updatedAt"))
+    }
+
+    fn change(&mut self, change: Change<'row>) {
+        match change {
+            Change::Merge { entries, creates } if creates => self.merge(entries),
+            Change::Merge { .. } => {}
+            Change::Delete(deleted_at) => self.delete(deleted_at),
         }
     }
 
     /// Takes what wins. Entries come in the order of their names, so a whole field is set before its parts.
-    fn merge(&mut self, entries: Vec<(String, Box<RawValue>, String)>) {
+    fn merge(&mut self, entries: Vec<Entry<'row>>) {
         let is_known = self.record.is_some();
-        let record = self.record.get_or_insert_default();
         // Read before anything is set: an `updatedAt` of this row must not stand in for the clocks of its other fields.
-        let stand_in = self.rules.updated_at_stands_in.then(|| record.text_of("updatedAt")).flatten();
-        for (name, value, time) in entries.into_iter().filter(|(name, ..)| is_synced(name)) {
-            let clock = record.clocks.get(&name).or(stand_in.as_ref()).map_or("", String::as_str);
-            if wins(&time, clock) {
-                // A part that arrives before its record has nothing to go into: it stays a field with a dot in its name.
-                if is_known {
-                    record.set(&name, value)
-                } else {
-                    record.set_whole(&name, value)
-                }
-                record.clocks.insert(name, time);
-            }
+        let stand_in = self.stand_in();
+        let (wanted, record) = (self.wanted, self.record.get_or_insert_default());
+        let counts =
+            |name: &str| is_synced(name) && (wanted.has(name) || ["updatedAt", "deletedAt"].contains(&name));
+        for entry in entries.into_iter().filter(|entry| counts(&entry.name)) {
+            record.take(entry, &stand_in, is_known);
         }
     }
 
-    fn delete(&mut self, mut data: Fields) {
-        let Some(deleted_at) = data.remove("deletedAt").filter(|value| value.get() != "null") else {
+    fn delete(&mut self, deleted_at: Option<Cow<'row, RawValue>>) {
+        let Some(deleted_at) = deleted_at.filter(|value| value.get() != "null") else {
             self.record = None;
             return;
         };
         let Some(record) = &mut self.record else { return };
         let time = text(&deleted_at).unwrap_or_else(|| EPOCH.to_owned());
-        let clock = record.clocks.get("deletedAt").cloned().or_else(|| record.text_of("deletedAt"));
-        if wins(&time, &clock.unwrap_or_default()) {
-            let also = self.rules.delete_sets_updated_at.then_some("updatedAt");
-            for name in also.into_iter().chain(["deletedAt"]) {
-                record.set_whole(name, deleted_at.clone());
-                record.clocks.insert(name.to_owned(), time.clone());
+        if record.is_deleted_by(&time) {
+            if self.rules.delete_sets_updated_at {
+                record.overwrite("updatedAt", deleted_at.clone(), &time);
             }
+            record.overwrite("deletedAt", deleted_at, &time);
         }
     }
 }
 
-impl Draft {
-    fn text_of(&self, field: &str) -> Option<String> {
-        text(self.fields.get(field)?.raw()?)
-    }
-
-    fn set_whole(&mut self, field: &str, value: Box<RawValue>) {
-        self.fields.insert(field.to_owned(), Value::Closed(value));
-    }
-
-    fn set(&mut self, name: &str, value: Box<RawValue>) {
-        let Some((field, path)) = name.split_once('.') else { return self.set_whole(name, value) };
-        // The key of the record is a text on every device, and stays one.
-        let is_hidden_from_the_schedule = path.is_empty() && SCHEDULE_FIELDS.contains(&field);
-        if field == "id" || is_hidden_from_the_schedule || parts::is_too_deep(name) {
-            return;
-        }
-        let literal = self.fields.get(name);
-        if literal.is_some_and(|literal| literal.is_same_primitive(&value)) {
-            return;
-        }
-        let compare = literal.is_none();
-        let whole = self.fields.entry(field.to_owned()).or_insert_with(Value::null);
-        whole.set(path, compare, value, &mut self.padding);
+impl Entry<'_> {
+    fn owned(name: String, value: Box<RawValue>, time: String) -> Self {
+        Self { name: Cow::Owned(name), value: Value::Closed(Cow::Owned(value)), time: Cow::Owned(time) }
     }
 }
 
@@ -247,8 +294,4 @@ fn is_synced(name: &str) -> bool {
 /// The field's value where it is a JSON string.
 pub fn text_of(fields: &Fields, field: &str) -> Option<String> {
     text(fields.get(field)?)
-}
-
-fn text(value: &RawValue) -> Option<String> {
-    serde_json::from_str(value.get()).ok()
 }

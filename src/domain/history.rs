@@ -22,9 +22,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use super::change::{CLIENT_ID, ChangeRow, Op};
-use super::fold::{Fold, text_of};
-use super::version::{Field, Values, Version, hash, rank};
+use super::change::{CLIENT_ID, Op};
+use super::fold::Fold;
+use super::opened::LogRow;
+use super::version::{Field, Values, Version, hash, rank, string};
 
 /// All versions of a mission's iterations. Rows go in by `created_at`, then `id`, as into the fold.
 #[derive(Debug, Clone, Default)]
@@ -95,7 +96,7 @@ impl History {
     ///
     /// Rows whose list loses against a newer clock count too: feedback that was written offline before our plan
     /// is in such a row.
-    pub fn apply(&mut self, row: &ChangeRow, client_id: &str, before: &Fold) {
+    pub fn apply(&mut self, row: &LogRow, client_id: &str, before: &mut Fold<'_>) {
         if is_hard_delete(row) {
             *self = Self::default();
         }
@@ -251,24 +252,26 @@ impl Merged {
 }
 
 /// The list of a row that devices read: one of an update without a timestamp they do not.
-fn list_of(row: &ChangeRow) -> Option<Vec<&RawValue>> {
+fn list_of(row: &LogRow) -> Option<Vec<&RawValue>> {
     let reaches_devices = match row.op {
         Op::Insert => true,
         Op::Update => row.field_timestamps.contains_key("iterations"),
         Op::Delete => false,
     };
-    let list = row.data.get("iterations").filter(|_| reaches_devices)?;
+    let list = row.opened.get("iterations").flatten().filter(|_| reaches_devices)?;
     serde_json::from_str(list.get()).ok()
 }
 
-fn is_hard_delete(row: &ChangeRow) -> bool {
-    row.op == Op::Delete && row.data.get("deletedAt").is_none_or(|value| value.get() == "null")
+fn is_hard_delete(row: &LogRow) -> bool {
+    let deleted_at = || row.opened.get("deletedAt").flatten();
+    row.op == Op::Delete && deleted_at().is_none_or(|value| value.get() == "null")
 }
 
 /// The slot that a row of ours ends: what `nextRunAt` was, and what the row makes of it. A run on demand keeps
 /// `nextRunAt`, and ends none.
-fn slot(row: &ChangeRow, before: &Fold) -> Option<Slot> {
+fn slot(row: &LogRow, before: &mut Fold<'_>) -> Option<Slot> {
     let at = |text: Option<String>| text.and_then(|text| text.parse().ok());
-    let (from, until) = (at(before.text("nextRunAt"))?, at(text_of(&row.data, "nextRunAt")));
+    let next = row.opened.get("nextRunAt").flatten();
+    let (from, until) = (at(before.text("nextRunAt"))?, at(next.and_then(|next| string(Some(next)))));
     (until != Some(from)).then_some(Slot { from, until })
 }

@@ -2,12 +2,14 @@
 
 pub mod cadence;
 pub mod change;
+mod draft;
 pub mod fold;
 pub mod healing;
 pub mod history;
 pub mod iteration;
 pub mod json;
 pub mod mission;
+pub mod opened;
 mod parts;
 pub mod run;
 pub mod staging;

@@ -3,6 +3,8 @@
 
 pub mod append;
 pub mod read;
+mod rounds;
+pub mod schedule_fields;
 pub mod setup;
 pub mod shape;
 pub mod view;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::domain::change::{APP_ID, ChangeRow, Clocks, Fields, Op, SCHEMA_VERSION, TABLE_NAME};
 use crate::domain::fold::{Fold, Record};
 use crate::domain::history::History;
+use crate::domain::opened::{LogRow, Opened};
 use crate::store::{StoreError, UserTx};
 
 /// A mission as its log tells it.
@@ -75,7 +76,7 @@ pub async fn fold_missions(
 
 /// One mission whose rows are arriving.
 struct Folding {
-    fold: Result<Fold, StoreError>,
+    fold: Result<Fold<'static>, StoreError>,
     history: History,
     change_count: i64,
 }
@@ -90,8 +91,8 @@ impl Folding {
     fn apply(&mut self, row: RowFromLog) {
         self.change_count += 1;
         let (client_id, row) = (row.client_id.clone(), row.read());
-        if let (Ok(fold), Ok(row)) = (&self.fold, &row) {
-            self.history.apply(row, &client_id, fold);
+        if let (Ok(fold), Ok(row)) = (&mut self.fold, &row) {
+            self.history.apply(&row.clone().into(), &client_id, fold);
         }
         apply(&mut self.fold, row);
     }
@@ -103,7 +104,10 @@ impl Folding {
 }
 
 /// One unreadable row makes the mission unreadable: our next row would overwrite what it changed.
-pub(in crate::store) fn apply(fold: &mut Result<Fold, StoreError>, row: Result<ChangeRow, StoreError>) {
+pub(in crate::store) fn apply(
+    fold: &mut Result<Fold<'static>, StoreError>,
+    row: Result<ChangeRow, StoreError>,
+) {
     match (fold.as_mut(), row) {
         (Ok(fold), Ok(row)) => fold.apply(row),
         (Ok(_), Err(error)) => *fold = Err(error),
@@ -128,6 +132,20 @@ pub(super) fn change_row(
     data: Fields,
     times: Fields,
 ) -> Result<ChangeRow, StoreError> {
+    let row = log_row(id, created_at, op, version, clocks(times), Opened::default())?;
+    let LogRow { id, created_at, op, field_timestamps, .. } = row;
+    Ok(ChangeRow { id, created_at, op, data, field_timestamps })
+}
+
+/// A row, opened so far.
+pub(super) fn log_row(
+    id: Uuid,
+    created_at: SqlTime,
+    op: &str,
+    version: i32,
+    field_timestamps: Clocks,
+    opened: Opened,
+) -> Result<LogRow, StoreError> {
     if version > SCHEMA_VERSION {
         return Err(StoreError::NewerSchema { id, version });
     }
@@ -137,9 +155,13 @@ pub(super) fn change_row(
         // The table's CHECK allows no fourth.
         _ => Op::Update,
     };
+    Ok(LogRow { id, created_at: created_at.to_jiff(), op, field_timestamps, opened })
+}
+
+/// Only strings are timestamps.
+pub(super) fn clocks(times: Fields) -> Clocks {
     let clock = |(field, raw): (String, Box<RawValue>)| Some((field, serde_json::from_str(raw.get()).ok()?));
-    let field_timestamps: Clocks = times.into_iter().filter_map(clock).collect();
-    Ok(ChangeRow { id, created_at: created_at.to_jiff(), op, data, field_timestamps })
+    times.into_iter().filter_map(clock).collect()
 }
 
 /// A device takes nothing from `data` that is no object, and neither do we.

@@ -172,7 +172,7 @@ async fn fold_touched(
 struct MissionFold {
     user_id: String,
     mission_id: String,
-    fold: Result<Fold, StoreError>,
+    fold: Result<Fold<'static>, StoreError>,
     change_count: i64,
 }
 
@@ -198,7 +198,7 @@ impl MissionFold {
 }
 
 /// The next slot of what was folded, `None` where it has none; `Err` where it is no readable mission.
-fn slot(fold: Result<Fold, StoreError>) -> Result<Option<Timestamp>, String> {
+fn slot(fold: Result<Fold<'static>, StoreError>) -> Result<Option<Timestamp>, String> {
     let Some(record) = fold.map_err(|error| error.to_string())?.finish() else { return Ok(None) };
     match Standing::of(&record).map_err(|error| error.to_string())? {
         Standing::Scheduled(slot) => Ok(Some(slot)),

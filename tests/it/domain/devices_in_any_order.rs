@@ -41,7 +41,7 @@ fn event() -> impl Strategy<Value = Event> {
 /// A device: what it has, and what it has not pushed.
 #[derive(Default)]
 struct Device {
-    local: Fold,
+    local: Fold<'static>,
     outbox: Vec<ChangeRow>,
     /// Rows of the log that it has pulled.
     pulled: usize,

@@ -33,7 +33,7 @@ pub fn values(list: &[Box<RawValue>]) -> Vec<Value> {
 pub fn read(log: &[Row]) -> (Record, History) {
     let (mut fold, mut history) = (Fold::default(), History::default());
     for Row(row, client) in log {
-        history.apply(row, client, &fold);
+        history.apply(&row.clone().into(), client, &mut fold);
         fold.apply(row.clone());
     }
     (fold.finish().unwrap(), history)

@@ -1,5 +1,6 @@
 //! The pure core: vectors, properties, fuzz targets.
 
+pub mod by_clocks;
 mod cadence;
 mod devices_in_any_order;
 pub mod fuzz;

@@ -11,6 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::domain::by_clocks::agrees;
 use crate::domain::vectors::{agrees_with_devices, values};
 
 #[test]
@@ -53,6 +54,7 @@ fn a_part_does_what_dexie_does() {
             row(0, Op::Update, records[&before].clone(), clocks),
             row(1, Op::Update, [(part.clone(), value.clone())].into(), [(part.clone(), "2".into())].into()),
         ];
+        agrees(Rules::APRIL, &rows);
         let record = fold(rows).unwrap();
         assert_eq!(values(&record), expected, "{part} = {value} on {before}");
         assert_eq!(record.clocks.get(&part).map(String::as_str), (part != "id").then_some("2"));

@@ -58,6 +58,20 @@ pub fn sequences() -> Vec<Vec<ChangeRow>> {
     vectors.map(|vector| vector.rows.into_iter().map(Into::into).collect()).collect()
 }
 
+/// Every sequence of rows that there is a vector of, and by whose rules it is folded.
+pub fn all_sequences() -> Vec<(Rules, Vec<ChangeRow>)> {
+    let files = [
+        (Rules::APRIL, include_str!("../../vectors/lww.json")),
+        (Rules::APRIL, include_str!("../../vectors/dotted.json")),
+        (Rules::TODAY, include_str!("../../vectors/field-meta.json")),
+    ];
+    let read = |(rules, text): (Rules, &str)| {
+        let vectors: Vec<FoldVector> = serde_json::from_str(text).unwrap();
+        vectors.into_iter().map(move |vector| (rules, vector.rows.into_iter().map(Into::into).collect()))
+    };
+    files.into_iter().flat_map(read).collect()
+}
+
 pub fn fold_vectors() -> Vec<FoldVector> {
     serde_json::from_str(include_str!("../../vectors/lww.json")).unwrap()
 }

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::ToSpan;
 use jiff_sqlx::ToSqlx;
 use mana_ai::domain::fold::{Record, fold};
 use mana_ai::domain::mission::Standing;
 use mana_ai::store::UserTx;
 use mana_ai::store::log::read::fold_missions;
+use mana_ai::store::log::schedule_fields::fold_schedule_fields;
 use mana_ai::store::schedule::refresh::refresh;
 use sqlx::types::Json;
 use sqlx::{Executor, Row};
@@ -35,6 +37,13 @@ async fn fold_through_postgres_agrees_with_devices() {
         .await
         .unwrap();
     }
+    let ids: BTreeSet<&String> = vectors.iter().map(|vector| &vector.rows[0].record_id).collect();
+    let keys: Vec<_> = ids.into_iter().map(|id| ("alice".to_owned(), id.clone())).collect();
+    let mut tx = world.store.begin().await.unwrap();
+    let by_clocks = fold_schedule_fields(&mut tx, &keys).await.unwrap();
+    tx.rollback().await.unwrap();
+    assert_eq!(by_clocks.len(), keys.len());
+    let by_clocks: BTreeMap<_, _> = by_clocks.into_iter().map(|fold| (fold.key.1.clone(), fold)).collect();
     let mut tx = UserTx::begin(&world.store, "alice").await.unwrap();
     let folded = fold_missions(&mut tx, None).await.unwrap();
     drop(tx);
@@ -49,6 +58,10 @@ async fn fold_through_postgres_agrees_with_devices() {
         let told =
             |record: &Option<Record>| record.as_ref().map(|record| (values(record), record.clocks.clone()));
         assert_eq!(told(&folded), told(expected), "{id}");
+        let standing = |record: &Option<Record>| record.as_ref().map(Standing::of);
+        let of_the_schedule = by_clocks[&id].record.as_ref().unwrap();
+        assert_eq!(standing(of_the_schedule), standing(expected), "{id} by clocks");
+        assert_eq!(by_clocks[&id].change_count, mission.change_count);
         if let Some(Standing::Scheduled(slot)) = expected.as_ref().map(|record| Standing::of(record).unwrap())
         {
             scheduled.insert((id, slot.to_string()));
@@ -66,4 +79,45 @@ async fn fold_through_postgres_agrees_with_devices() {
         rows.iter().map(|row| (row.get(0), row.get::<jiff_sqlx::Timestamp, _>(1).to_jiff().to_string()));
     assert_eq!(slots.collect::<BTreeSet<(String, String)>>(), scheduled);
     assert!(!scheduled.is_empty(), "the vectors hold active missions");
+}
+
+/// More rows than are held at a time, in one mission and in many: none is cut off.
+#[tokio::test]
+async fn a_mission_of_many_rows_is_folded_whole() {
+    let world = World::new().await;
+    world
+        .db
+        .admin
+        .execute(
+            r#"INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, field_timestamps, client_id, created_at)
+            SELECT 'ai', 'aiMissions', CASE WHEN i < 6000 THEN 'a-' || i % 60 WHEN i < 17000 THEN 'b' ELSE 'c-' || i % 9 END,
+                'alice', 'update', jsonb_build_object('state', 'active', 'nextRunAt', to_char(timestamptz '2026-01-01 00:00:00+00'
+                    + i * interval '1 s', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
+                jsonb_build_object('state', lpad(i::text, 6, '0'), 'nextRunAt', lpad(i::text, 6, '0')), 'web', now() + i * interval '1 s'
+            FROM generate_series(0, 17999) AS i"#,
+        )
+        .await
+        .unwrap();
+    let ids = (0..60).map(|n| format!("a-{n}")).chain(["b".into()]).chain((0..9).map(|n| format!("c-{n}")));
+    let keys: Vec<_> = ids.map(|id| ("alice".to_owned(), id)).collect();
+    let mut tx = world.store.begin().await.unwrap();
+    let folded = fold_schedule_fields(&mut tx, &keys).await.unwrap();
+    tx.rollback().await.unwrap();
+    assert_eq!(folded.len(), 70);
+    let start: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    for fold in folded {
+        let (kind, number) = fold.key.1.split_once('-').unwrap_or(("b", "0"));
+        let number: i64 = number.parse().unwrap();
+        let (rows, last) = match kind {
+            "a" => (100, 5940 + number),
+            "b" => (11_000, 16_999),
+            _ => (
+                (17_000..18_000).filter(|i| i % 9 == number).count() as i64,
+                (17_000..18_000).rfind(|i| i % 9 == number).unwrap(),
+            ),
+        };
+        assert_eq!(fold.change_count, rows, "{:?}", fold.key);
+        let standing = Standing::of(&fold.record.unwrap().unwrap());
+        assert_eq!(standing, Ok(Standing::Scheduled(start + last.seconds())), "{:?}", fold.key);
+    }
 }
