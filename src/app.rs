@@ -58,8 +58,9 @@ pub fn open_store(config: &Config) -> Result<Store, StartError> {
         tracing::info!("{note}");
     }
     let variable = config.database_url_from;
-    Store::new(config.database_url.expose_secret(), config.pool_size)
-        .map_err(|source| StartError::Database { variable, source })
+    let store = Store::new(config.database_url.expose_secret(), config.pool_size)
+        .map_err(|source| StartError::Database { variable, source })?;
+    Ok(store.behind_transaction_pooler(config.is_transaction_pooler))
 }
 
 /// The runner of a configuration, and the store that it uses. Connects to nothing yet.

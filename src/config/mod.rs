@@ -24,6 +24,8 @@ pub struct Config {
     pub database_url_from: &'static str,
     /// `DATABASE_POOL_SIZE`: the most connections open at once. None is held during a model call.
     pub pool_size: u32,
+    /// `DATABASE_POOLER`: does the URL lead to a pooler in transaction mode, such as PgBouncer's?
+    pub is_transaction_pooler: bool,
     /// `MIGRATE_ON_START`: set the database up at the start where it is not set up yet.
     pub migrate_on_start: bool,
     /// `MANA_SERVICE_KEY`: callers of `/internal` send it, and we send it to mana-llm. No default.
@@ -128,6 +130,12 @@ impl Config {
             database_url,
             database_url_from,
             pool_size: read.number("DATABASE_POOL_SIZE", 10, 2..=1000, "connections"),
+            is_transaction_pooler: read.parsed(
+                "DATABASE_POOLER",
+                false,
+                "none or transaction",
+                is_transaction,
+            ),
             migrate_on_start: read.flag("MIGRATE_ON_START", true),
             service_key: read.secret(
                 "MANA_SERVICE_KEY",
@@ -207,6 +215,14 @@ impl Config {
         let stands_in = self.database_url_from != DATABASE_URL;
         stands_in
             .then(|| format!("{DATABASE_URL} is not set, {} is used in its place", self.database_url_from))
+    }
+}
+
+fn is_transaction(pooler: &str) -> Option<bool> {
+    match pooler {
+        "none" => Some(false),
+        "transaction" => Some(true),
+        _ => None,
     }
 }
 

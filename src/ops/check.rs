@@ -51,7 +51,14 @@ pub async fn check(config: &Config, mut tell: impl FnMut(Checked)) {
     let notes: String = notes.into_iter().flatten().map(|note| format!("; {note}")).collect();
     tell(Checked::of("configuration", Ok(format!("every variable is taken{notes}"))));
     match Store::new(config.database_url.expose_secret(), 2) {
-        Ok(store) => check_database(&store, config.database_url_from, &mut tell).await,
+        Ok(store) => {
+            check_database(
+                &store.behind_transaction_pooler(config.is_transaction_pooler),
+                config.database_url_from,
+                &mut tell,
+            )
+            .await
+        }
         Err(error) => tell(Checked::of("database", Err(error.to_string()))),
     }
     tell(Checked::of("mana-llm", call(config).await));

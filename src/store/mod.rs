@@ -64,6 +64,7 @@ pub struct Store {
     pool: Pool<Connections>,
     login: PgConnectOptions,
     gone: Arc<AtomicBool>,
+    pooled: bool,
     progress: Arc<RefreshProgress>,
 }
 
@@ -82,7 +83,15 @@ impl Store {
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a runtime is given, which is all that a pool with timeouts asks for");
-        Ok(Self { pool, login, gone: Arc::default(), progress: Arc::default() })
+        Ok(Self { pool, login, gone: Arc::default(), pooled: false, progress: Arc::default() })
+    }
+
+    /// Leaves no prepared statement behind when a transaction ends, at the cost of a round trip and of parsing each
+    /// statement anew. A pooler in transaction mode gives each transaction any of its connections to the server, so
+    /// a statement of one client would be found by another one, under the name of one of its own.
+    #[must_use]
+    pub fn behind_transaction_pooler(self, pooled: bool) -> Self {
+        Self { pooled, ..self }
     }
 
     /// A transaction that belongs to no user: it sees the schedule and the view, and no row of mana-sync's table.
@@ -140,7 +149,7 @@ impl Store {
             PoolError::Timeout(TimeoutType::Wait) => StoreError::NoConnectionFree(WAIT),
             _ => StoreError::NoAnswer(ANSWER),
         })?;
-        let begun = async { Tx::begin(connection, begin).await.map_err(StoreError::Begin) };
+        let begun = async { Tx::begin(connection, begin, self.pooled).await.map_err(StoreError::Begin) };
         with_timeout(ANSWER, begun).await
     }
 

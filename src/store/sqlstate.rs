@@ -20,6 +20,7 @@ pub(super) fn blame(error: &sqlx::Error) -> Blame {
     match code(error).as_deref() {
         // Serialization failure, deadlock, lock timeout.
         Some("40001" | "40P01" | "55P03") => Blame::Conflict,
+        Some(code) if is_of_a_pooler(code) => Blame::Database,
         // The statement timeout: this mission's rows are too many.
         Some("57014") => Blame::Mission,
         Some(code) if ["0A", "42"].contains(&&code[..2]) => Blame::Refusal,
@@ -34,6 +35,16 @@ pub(super) fn blame(error: &sqlx::Error) -> Blame {
     }
 }
 
+/// What somebody may have to set where statements are not those that we prepared.
+const POOLER_HINT: &str =
+    ": where a pooler in transaction mode stands before the database, set DATABASE_POOLER=transaction";
+
+/// Is a prepared statement there already, or not there? Each connection to the server names its own, so only a pooler
+/// that hands them around mixes them up.
+fn is_of_a_pooler(code: &str) -> bool {
+    matches!(code, "42P05" | "26000")
+}
+
 /// Is it an answer to a statement, and not the end of the connection?
 pub(super) fn is_refusal(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| !["08", "57"].contains(&&code[..2]))
@@ -44,7 +55,8 @@ pub(super) fn is_refusal(error: &sqlx::Error) -> bool {
 pub(super) fn told(error: &sqlx::Error) -> String {
     match (error.as_database_error(), code(error)) {
         (Some(answer), Some(code)) if WITHOUT_DATA.contains(&&code[..2]) && !is_of_a_function(error) => {
-            format!("{} (SQLSTATE {code})", answer.message())
+            let hint = if is_of_a_pooler(&code) { POOLER_HINT } else { "" };
+            format!("{} (SQLSTATE {code}){hint}", answer.message())
         }
         (Some(_), Some(code)) => format!("it refused the data (SQLSTATE {code})"),
         (Some(_), None) => "it refused the data (no SQLSTATE)".to_owned(),

@@ -4,8 +4,8 @@ use std::ops::{Deref, DerefMut};
 
 use deadpool::managed::Object;
 use jiff::Timestamp;
-use sqlx::Executor as _;
 use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Executor as _};
 
 use super::log::shape::Shape;
 use super::pool::Connections;
@@ -18,12 +18,18 @@ use super::{DbTime, Store, StoreError, TRANSACTION, with_timeout};
 pub struct Tx {
     /// `None` once the connection has gone back to the pool.
     connection: Option<Object<Connections>>,
+    /// Behind a pooler in transaction mode: see [`Store::behind_transaction_pooler`].
+    pooled: bool,
 }
 
 impl Tx {
-    pub(super) async fn begin(connection: Object<Connections>, begin: &'static str) -> sqlx::Result<Self> {
+    pub(super) async fn begin(
+        connection: Object<Connections>,
+        begin: &'static str,
+        pooled: bool,
+    ) -> sqlx::Result<Self> {
         // The Tx owns the connection before BEGIN is sent, so a BEGIN that is cancelled drops it.
-        let mut tx = Self { connection: Some(connection) };
+        let mut tx = Self { connection: Some(connection), pooled };
         tx.execute(begin).await?;
         Ok(tx)
     }
@@ -46,6 +52,12 @@ impl Tx {
 
     #[tracing::instrument(level = "debug", skip_all, fields(how = how))]
     async fn end(mut self, how: &'static str) -> Result<(), StoreError> {
+        if self.pooled {
+            // The pooler hands the server's connection to somebody else after COMMIT, and statements are named the same in
+            // each of our connections. A transaction that is dropped without this is no danger: the pooler then closes the
+            // server's connection.
+            self.clear_cached_statements().await?;
+        }
         self.execute(how).await?;
         drop(self.connection.take());
         Ok(())

@@ -5,6 +5,7 @@ mod due;
 mod errors;
 pub mod leases;
 mod log_statements;
+mod pooler;
 pub mod schedule;
 mod transitions;
 mod vectors;
