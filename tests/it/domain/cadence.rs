@@ -39,6 +39,7 @@ fn zone_follows_from_the_previous_slot() {
         ("in Auckland, weekly: a day ahead", weekly(1, 9), "2026-07-05T21:00:00Z", "2026-07-12T21:00:00Z"),
         ("set by hand: the default zone", daily(9, 0), "2026-07-01T13:07:31Z", "2026-07-02T07:00:00Z"),
         ("no such hour that night", daily(2, 30), "2026-03-29T01:30:00Z", "2026-03-30T01:30:00Z"),
+        ("the week after such a night", weekly(0, 2), "2026-04-05T01:00:00Z", "2026-04-12T00:00:00Z"),
         ("the day after that night", daily(2, 30), "2026-03-30T01:30:00Z", "2026-03-31T00:30:00Z"),
     ];
     for (name, cadence, previous, expected) in table {
