@@ -1,7 +1,7 @@
 import { liveQuery } from "dexie";
 import { createContext } from "preact";
 import { useContext, useEffect, useState } from "preact/hooks";
-import type { Mission, Proposal } from "../../src/index";
+import { type Mission, type Proposal, readableIterations, stepsOf } from "../../src/index";
 import type { Actions } from "../actions";
 import type { DeviceDb, Stored } from "../device/db";
 
@@ -49,7 +49,7 @@ async function readContents(db: DeviceDb): Promise<Contents> {
     (await db.synced(table).toArray()).filter((record) => !record.deletedAt).sort(byAge);
   const missions = (await db.aiMissions.toArray()).filter((mission) => !mission.deletedAt).sort(byAge);
   const known = new Set(missions.map(({ id }) => id));
-  const pending = await db.pendingProposals.where("status").equals("pending").sortBy("createdAt");
+  const pending = await db.pendingProposals.where("status").equals("pending").toArray();
   const [tasks, events, timeBlocks, places] = await Promise.all([
     living("tasks"),
     living("events"),
@@ -59,13 +59,24 @@ async function readContents(db: DeviceDb): Promise<Contents> {
   return {
     missions,
     // A deleted mission's plans are nobody's business any more.
-    proposals: pending.filter(({ missionId }) => known.has(missionId)),
+    proposals: inOrder(
+      pending.filter(({ missionId }) => known.has(missionId)),
+      missions,
+    ),
     tasks,
     events,
     timeBlocks,
     places,
     pendingCount: await db.pendingRows.count(),
   };
+}
+
+/** Oldest first, so that a new plan moves no card away from under a finger; those of one plan in the order of its steps. */
+function inOrder(proposals: Proposal[], missions: Mission[]): Proposal[] {
+  const steps = missions.flatMap((mission) => readableIterations(mission.iterations)).flatMap(stepsOf);
+  const places = new Map(steps.map(([place, step]) => [step.proposalId, place]));
+  const placeOf = ({ id }: Proposal) => places.get(id) ?? 0;
+  return proposals.sort((a, b) => a.createdAt.localeCompare(b.createdAt) || placeOf(a) - placeOf(b));
 }
 
 function byAge(a: { createdAt?: unknown; id: string }, b: { createdAt?: unknown; id: string }): number {
