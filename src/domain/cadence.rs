@@ -120,15 +120,15 @@ impl Cadence {
     }
 
     /// The offset under which `slot` reads as this cadence's local time, if such a place exists: a
-    /// multiple of 15 minutes. A daily slot fits two offsets a day apart; of those it is the one from
-    /// UTC-10:00 to UTC+13:45, where nearly everybody lives.
+    /// multiple of 15 minutes. A daily slot fits two offsets a day apart; of those it is the first one from
+    /// UTC-10:00 on, so UTC+13:45 at most: nearly everybody lives there.
     fn implied_offset(&self, slot: Timestamp) -> Option<TimeZone> {
         let utc = slot.to_zoned(TimeZone::UTC).datetime();
-        let (at, days, offsets) = match self {
-            Self::Daily(at) => (at, -1..=1, -10 * 3600..=13 * 3600 + 45 * 60),
+        let (at, days, westernmost) = match self {
+            Self::Daily(at) => (at, -1..=1, -10),
             Self::Weekly(day, at) => {
                 let days = (day - utc.weekday().to_sunday_zero_offset() + 3).rem_euclid(7) - 3;
-                (at, days..=days, -12 * 3600..=14 * 3600)
+                (at, days..=days, -12)
             }
             Self::Manual | Self::Interval(_) | Self::Cron(_) => return None,
         };
@@ -136,6 +136,7 @@ impl Cadence {
             let local = utc.date().checked_add(days.days()).ok()?.to_datetime(*at);
             i32::try_from(utc.duration_until(local).as_secs()).ok()
         });
+        let offsets = westernmost * 3600..=14 * 3600;
         let offset = implied.find(|seconds| seconds % (15 * 60) == 0 && offsets.contains(seconds))?;
         Some(jiff::tz::Offset::from_seconds(offset).ok()?.to_time_zone())
     }
