@@ -118,6 +118,19 @@ impl<G: FnMut(&str) -> Option<String>> Reader<G> {
         self.parsed(name, default, &takes, |value| value.parse().ok().filter(|number| range.contains(number)))
     }
 
+    /// A number that bounds nothing where it is not set.
+    pub(super) fn bound<T: FromStr + PartialOrd + Display>(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<T>,
+        unit: &str,
+    ) -> Option<T> {
+        let takes = format!("a whole number from {} to {}, {unit}", range.start(), range.end());
+        self.parsed(name, None, &takes, |value| {
+            value.parse().ok().filter(|number| range.contains(number)).map(Some)
+        })
+    }
+
     pub(super) fn ms(&mut self, name: &str, default: u64, range: RangeInclusive<u64>) -> Duration {
         Duration::from_millis(self.number(name, default, range, "milliseconds"))
     }

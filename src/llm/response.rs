@@ -101,9 +101,13 @@ fn plain(content: &RawValue) -> Option<String> {
     (!texts.is_empty()).then(|| texts.concat())
 }
 
-/// A count that cannot be read is 0: it is no reason to throw away an answer that was paid for.
+/// A count that cannot be read is 0: it is no reason to throw away an answer that was paid for. Nor can one be that no
+/// model reaches, and that would carry the sum of all calls past the end of its 64 bits.
 fn tokens(completion: &str) -> CallTokens {
     let usage: Option<&RawValue> = field(completion, "usage");
-    let count = |name| usage.and_then(|usage| field(usage.get(), name)).unwrap_or_default();
+    let count = |name| {
+        let count: Option<u32> = usage.and_then(|usage| field(usage.get(), name));
+        count.map_or(0, u64::from)
+    };
     CallTokens { prompt: count("prompt_tokens"), completion: count("completion_tokens") }
 }

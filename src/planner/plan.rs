@@ -172,7 +172,7 @@ impl Step {
         let rationale = step.get("rationale").and_then(Value::as_str).filter(|text| !text.is_empty());
         let params = match step.get("params") {
             None | Some(Value::Null) => Map::new(),
-            Some(Value::Object(params)) => params.clone(),
+            Some(Value::Object(params)) => without_prototypes(params),
             Some(_) => return Err(StepFault::ParamsNotAnObject),
         };
         Ok(Self {
@@ -186,6 +186,21 @@ impl Step {
     fn check(&self, tools: &[Tool]) -> Result<(), StepFault> {
         let tool = tools::find(tools, &self.tool_name).ok_or(StepFault::UnknownTool)?;
         tool.check(&self.params).map_err(|error| StepFault::Param { tool: self.tool_name.clone(), error })
+    }
+}
+
+/// The parameters without what JavaScript takes for an object's prototype: a device that copies them field by field would
+/// change objects of its own. No tool has such a parameter.
+fn without_prototypes(params: &Map<String, Value>) -> Map<String, Value> {
+    let fields = params.iter().filter(|(name, _)| *name != "__proto__");
+    fields.map(|(name, value)| (name.clone(), without_prototype(value))).collect()
+}
+
+fn without_prototype(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => Value::Object(without_prototypes(fields)),
+        Value::Array(items) => items.iter().map(without_prototype).collect(),
+        value => value.clone(),
     }
 }
 

@@ -147,3 +147,13 @@ fn names_in_a_text_are_found() {
     let tests = tests();
     assert!(tests.contains("::docs::names_in_a_text_are_found") && !tests.contains("::docs::code"));
 }
+
+/// Compose fills in every variable of a file, also those of services that it is not to start: one that must be set keeps
+/// all of them down. And it prefixes the name of a network, unless the file names it.
+#[test]
+fn mana_ai_starts_alone_on_the_network_of_the_readme() {
+    let read = |path| std::fs::read_to_string(root().join(path)).unwrap();
+    let compose = read("ops/compose.yaml");
+    assert!(compose.contains("\n  mana-ai:\n") && !compose.contains(":?"), "{compose}");
+    assert!(compose.contains("\n  mana: { name: mana }\n") && read("README.md").contains("--network mana "));
+}

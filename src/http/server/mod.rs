@@ -21,6 +21,7 @@
 //! The clock covers slow headers and idle connections too, so hyper's own header timeout is off.
 
 mod clocks;
+mod refusals;
 
 use std::convert::Infallible;
 use std::io::{Error, ErrorKind};
@@ -43,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::JoinMap;
 
 use clocks::{ClientClock, ClientClocks, Id};
+use refusals::NamedRefusals;
 
 /// The largest line and headers of a request together, in bytes; hyper takes a hundred headers, and answers more with
 /// 431.
@@ -160,10 +162,11 @@ impl Connection {
     async fn serve(self, stream: TcpStream, stop: CancellationToken) {
         // Fails only if the client has gone.
         let _ = stream.set_nodelay(true);
-        let http = http1::Builder::new()
-            .max_buf_size(LARGEST_HEAD)
-            .header_read_timeout(None)
-            .serve_connection(TokioIo::new(stream), service_fn(|request| self.respond(request)));
+        let http =
+            http1::Builder::new().max_buf_size(LARGEST_HEAD).header_read_timeout(None).serve_connection(
+                TokioIo::new(NamedRefusals::of(stream)),
+                service_fn(|request| self.respond(request)),
+            );
         let mut http = pin!(http);
         tokio::select! {
             _ = http.as_mut() => return,

@@ -184,7 +184,37 @@ async fn who_takes_no_answer_is_cut_off() {
 async fn large_headers_are_refused() {
     let served = Served::new(Limits { client_timeout: HOUR, ..IMPATIENT }).await;
     let mut stream = served.sent(&format!("GET /ok HTTP/1.1\r\nx: {}", "x".repeat(16 * 1024))).await;
-    ended(&mut stream).await;
+    let (status, body) = refusal(&mut stream).await;
+    assert_eq!((status.as_str(), body["error"].as_str().unwrap().contains("16 KiB")), ("431", true));
+}
+
+/// hyper refuses these by itself, before any route.
+#[tokio::test]
+async fn what_is_no_request_is_told_so() {
+    let served = Served::new(Limits { client_timeout: HOUR, ..IMPATIENT }).await;
+    let many = format!("GET /ok HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(101));
+    for (request, expected) in
+        [("nonsense\r\n\r\n", "400"), ("GET /ok HTTP/9.9\r\n\r\n", "400"), (&many, "431")]
+    {
+        let (status, body) = refusal(&mut served.sent(request).await).await;
+        assert_eq!(status, expected, "{request}");
+        assert!(body["error"].is_string(), "{body}");
+    }
+    let mut stream = served.sent("GET /ok HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    answer(&mut stream).await;
+}
+
+/// The status and the body of an answer after which the connection ends.
+async fn refusal(stream: &mut TcpStream) -> (String, serde_json::Value) {
+    let mut answer = String::new();
+    // Not to the end: what it did not read of a request makes the server reset the connection.
+    while !answer.ends_with('}') {
+        answer.push(soon(stream.read_u8()).await.unwrap().into());
+    }
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+    assert!(head.contains("content-type: application/json"), "{head}");
+    (head[9..12].to_owned(), serde_json::from_str(body).unwrap())
 }
 
 /// The client has done its part: a connection that was opened later is cut off before.

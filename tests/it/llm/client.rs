@@ -29,6 +29,24 @@ pub async fn ask(behaviour: Behaviour, timeout_ms: u64) -> Result<String, LlmErr
     answer.map(|completion| completion.content)
 }
 
+/// The metrics and the ledger add these up: one count near 2^64 would carry the sum past its end.
+#[tokio::test]
+async fn a_count_of_tokens_that_no_model_reaches_is_none() {
+    for (told, counted) in [("18446744073709551615", 0), ("4294967296", 0), ("-1", 0), ("1000000", 1_000_000)]
+    {
+        let body = format!(
+            r#"{{"choices": [{{"message": {{"content": "x"}}}}],
+                "usage": {{"prompt_tokens": {told}, "completion_tokens": 7}}}}"#
+        );
+        let stand_in = StandIn::start(raw(200, &[], &body)).await.unwrap();
+        let messages = Messages(vec![Message { role: "user", content: MARKER.into() }]);
+        let mut cost = None;
+        soon(client(stand_in.url(), 20_000).complete(&messages, &mut cost)).await.unwrap();
+        let tokens = cost.unwrap().tokens;
+        assert_eq!((tokens.prompt, tokens.completion), (counted, 7), "{told}");
+    }
+}
+
 fn raw(status: u16, headers: &[(&'static str, &str)], body: &str) -> Behaviour {
     let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     Behaviour::Raw(status, headers, body.into())

@@ -52,3 +52,14 @@ fn allow_list_is_the_contract() {
     }
     assert_eq!(ours, contract);
 }
+
+/// A device that copies the parameters field by field would change the prototype of its own object.
+#[test]
+fn no_prototype_gets_into_the_parameters() {
+    let params = json!({ "title": "x", "__proto__": { "admin": true },
+        "extra": [{ "__proto__": 1, "kept": { "constructor": 1, "__proto__": null } }] });
+    let step = json!({ "toolName": "create_task", "params": params, "rationale": "why" });
+    let plan = Plan::read(&json!({ "steps": [step] }).to_string(), &TOOLS).unwrap();
+    let expected = json!({ "title": "x", "extra": [{ "kept": { "constructor": 1 } }] });
+    assert_eq!(as_json(plan)["steps"][0]["params"], expected);
+}
