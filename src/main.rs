@@ -39,6 +39,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Inspect { user: None, .. } => queries::print_quarantined().await,
         Command::Runs(args) => queries::print_runs(args).await,
+        Command::Grant { to } => commands::grant(&to).await,
         Command::Check => queries::check().await,
         Command::Completions { shell } => queries::print_completions(shell),
         Command::Openapi => queries::print_openapi(),

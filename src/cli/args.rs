@@ -25,6 +25,13 @@ pub enum Command {
     Tick,
     /// Set the database up: roles, view, policy, grants, tables, index. Can be repeated
     Migrate,
+    /// Let a login be the one of DATABASE_URL: print the SQL that it needs, and run it where the login of DATABASE_URL
+    /// may; exit code 1 if it may not
+    Grant {
+        /// The login, which exists already
+        #[arg(long, value_name = "LOGIN")]
+        to: String,
+    },
     /// Check configuration, database, roles, policies, index and mana-llm (with one tiny call), and print how to mend
     /// what is wrong; exit code 1 if anything is
     Check,

@@ -51,13 +51,10 @@ pub async fn migrate() -> Result<ExitCode, Failure> {
         access::build_index(&store).await
     };
     match set_up.await {
-        Err(StoreError::InsufficientPrivilege { reason, sql }) => {
-            print::line(&sql)?;
-            print::error_line(&format!(
-                "{reason}. Let a login that owns sync_changes and may create roles run the SQL above \
-                 (mana-ai migrate 2>/dev/null | psql …), then repeat this command"
-            ));
-            Ok(ExitCode::FAILURE)
+        Err(StoreError::InsufficientPrivilege { reason, who_may, sql }) => {
+            let advice = "Let a login that owns sync_changes and may create roles run the SQL above \
+                          (mana-ai migrate 2>/dev/null | psql …), then repeat this command";
+            hand_over(&sql, &reason, advice, who_may)
         }
         other => {
             other?;
@@ -65,6 +62,32 @@ pub async fn migrate() -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+pub async fn grant(login: &str) -> Result<ExitCode, Failure> {
+    let config = Config::without_key_from_env()?;
+    telemetry::log(&config.telemetry, Output::Stderr);
+    let store = app::open_store(&config)?;
+    match access::grant_to(&store, login).await {
+        Err(StoreError::InsufficientPrivilege { reason, who_may, sql }) => {
+            let advice = "Let a login that may create roles run the SQL above \
+                          (mana-ai grant --to … 2>/dev/null | psql …)";
+            hand_over(&sql, &reason, advice, who_may)
+        }
+        other => {
+            let sql = other?;
+            print::line(&format!("{sql}-- {login} may be the login of DATABASE_URL"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Prints the SQL that another login is to run, and why.
+fn hand_over(sql: &str, reason: &str, advice: &str, who_may: Option<String>) -> Result<ExitCode, Failure> {
+    print::line(sql.trim_end())?;
+    let who_may = who_may.map(|who| format!(". {who}")).unwrap_or_default();
+    print::error_line(&format!("{reason}. {advice}{who_may}"));
+    Ok(ExitCode::FAILURE)
 }
 
 /// The configuration, with logs and traces begun. The time to drain is without what the last spans may take: they

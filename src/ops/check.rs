@@ -21,11 +21,17 @@ const CLOCK_SECONDS: i64 = 30;
 pub struct Checked {
     what: &'static str,
     found: Result<String, String>,
+    /// It is as it should be, and could be better.
+    is_warning: bool,
 }
 
 impl Checked {
     fn of(what: &'static str, found: Result<String, String>) -> Self {
-        Self { what, found }
+        Self { what, found, is_warning: false }
+    }
+
+    fn warning(what: &'static str, told: String) -> Self {
+        Self { what, found: Ok(told), is_warning: true }
     }
 
     /// Is the part as it should be?
@@ -37,6 +43,7 @@ impl Checked {
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sign, told) = match &self.found {
+            Ok(told) if self.is_warning => ('!', told),
             Ok(told) => ('✓', told),
             Err(told) => ('✗', told),
         };
@@ -70,6 +77,9 @@ async fn check_database(store: &Store, url_from: &str, tell: &mut impl FnMut(Che
         Err(error) => return tell(Checked::of("database", Err(format!("{error}: check {url_from}")))),
     };
     tell(Checked::of("database", Ok(survey.server.clone())));
+    if !survey.excess.is_empty() {
+        tell(Checked::warning("login", survey.told_of_excess()));
+    }
     let log = if survey.log { Ok("is there".into()) } else { Err(StoreError::NoSyncChanges.to_string()) };
     tell(Checked::of("sync_changes", log));
     if !survey.log {

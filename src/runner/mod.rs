@@ -13,6 +13,7 @@ pub mod stats;
 mod tick;
 
 pub use on_demand::NotRun;
+use readiness::LastAnswer;
 pub use readiness::NotReady;
 
 use std::sync::Arc;
@@ -55,8 +56,8 @@ pub struct Runner {
     tick_lock: Mutex<()>,
     /// Does a tick run?
     running: AtomicBool,
-    /// Held while the set-up is verified for `/ready`: one request at a time asks the database.
-    readiness_lock: Mutex<()>,
+    /// For `/ready`. Held while the set-up is verified: one request at a time asks the database.
+    last_answer: Mutex<LastAnswer>,
     /// Filled once the database is set up.
     prepared: OnceCell<()>,
     /// Has this process compared the schedule with the whole log?
@@ -83,7 +84,7 @@ impl Runner {
             settings,
             tick_lock: Mutex::new(()),
             running: AtomicBool::new(false),
-            readiness_lock: Mutex::new(()),
+            last_answer: Mutex::default(),
             prepared: OnceCell::new(),
             reconciled: AtomicBool::new(false),
             prunable: AtomicBool::new(false),

@@ -1,5 +1,5 @@
-//! Sets the database up, and tells whether it is: roles and schema (`access.sql`), what we add to mana-sync's
-//! table (`log/setup.rs`), and the versioned migrations of our own tables.
+//! Sets the database up: roles and schema (`access.sql`), what we add to mana-sync's table (`log/setup.rs`), and the
+//! versioned migrations of our own tables. `survey.rs` tells whether it is, `login.rs` what a login needs.
 
 use std::time::Duration;
 
@@ -7,11 +7,15 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
+use super::login::{self, Needed, begin_as_login};
 use super::sqlstate::{code, told};
-use super::{Store, StoreError, TRANSACTION, with_timeout};
-use crate::store::log::log_exists;
-use crate::store::log::setup::{self, INDEX};
+use super::survey::survey_on;
+use super::{Store, StoreError, with_timeout};
+use crate::store::log::setup::{self, DROP_INDEX, INDEX, INDEX_IS_VALID};
 use crate::store::log::shape::Shape;
+
+pub use super::login::grant_to;
+pub use super::survey::{Survey, survey, verify};
 
 /// Two databases of one cluster that are set up at once touch the same roles; Postgres then refuses
 /// one of them with a conflict.
@@ -24,103 +28,9 @@ fn migrator() -> Migrator {
     migrator.dangerous_set_table_name("mana_ai._sqlx_migrations");
     // A newer replica may have been here: its tables are no reason for this one to stop.
     migrator.set_ignore_missing(true);
+    // Ours is a lock of the transaction, which a proxy that pools transactions keeps apart.
+    migrator.set_locking(false);
     migrator
-}
-
-/// What `access.sql` makes: each row names one thing that is not as it should be.
-const PROBLEMS: &str = "
-WITH own AS (SELECT to_regrole('mana_ai') AS me, to_regrole('mana_ai_reader') AS reader)
-SELECT problem FROM own, LATERAL (VALUES
-    (me IS NOT NULL AND reader IS NOT NULL, 'the roles mana_ai and mana_ai_reader are missing'),
-    (pg_has_role(session_user, me, 'MEMBER'), 'the login is not in role mana_ai'),
-    ((SELECT bool_and(NOT rolsuper AND NOT rolbypassrls) FROM pg_roles WHERE oid IN (me, reader)),
-        'the roles bypass row security, take SUPERUSER and BYPASSRLS from them')
-) AS checks (fine, problem) WHERE fine IS NOT TRUE";
-
-/// Is everything there that the service needs?
-///
-/// # Errors
-/// [`StoreError::NoSyncChanges`], [`StoreError::NotSetUp`] and [`StoreError::ReadOnly`] say what is missing; else
-/// whatever the database answers.
-#[tracing::instrument(level = "debug", skip_all)]
-pub async fn verify(store: &Store) -> Result<(), StoreError> {
-    let survey = survey(store).await?;
-    survey.access()?;
-    if !survey.writable {
-        return Err(StoreError::ReadOnly);
-    }
-    if survey.missing_tables.is_empty() {
-        return Ok(());
-    }
-    Err(StoreError::NotSetUp(survey.missing_tables.join("; ")))
-}
-
-/// What is there, and what is not.
-#[derive(Debug)]
-pub struct Survey {
-    /// The server's version, the database's name, and the login.
-    pub server: String,
-    /// Does it take writes?
-    pub writable: bool,
-    /// Is mana-sync's table there?
-    pub log: bool,
-    /// What of `access.sql` is not as it should be.
-    pub problems: Vec<String>,
-    /// Which of our own tables are missing.
-    pub missing_tables: Vec<String>,
-    /// Is the index there, and whole?
-    pub index: bool,
-}
-
-impl Survey {
-    /// Looks only at what `access.sql` makes.
-    fn access(&self) -> Result<(), StoreError> {
-        if !self.log {
-            return Err(StoreError::NoSyncChanges);
-        }
-        if self.problems.is_empty() { Ok(()) } else { Err(StoreError::NotSetUp(self.problems.join("; "))) }
-    }
-}
-
-/// Looks at everything.
-///
-/// # Errors
-/// Whatever the database answers; what is missing is no error.
-pub async fn survey(store: &Store) -> Result<Survey, StoreError> {
-    with_timeout(TRANSACTION, async {
-        // As the login itself: before the set-up there is no role to become. On a connection of its own, which
-        // says at once why there is none, and takes none from the missions.
-        let mut db = store.log_in().await?;
-        let survey = survey_on(&mut db).await?;
-        db.close().await?;
-        Ok(survey)
-    })
-    .await
-}
-
-async fn survey_on(db: &mut PgConnection) -> Result<Survey, StoreError> {
-    let (server, writable, index, log) = sqlx::query_as(concat!(
-        "SELECT format('PostgreSQL %s, database %s, as %s', current_setting('server_version'), current_database(), session_user),
-             current_setting('transaction_read_only') = 'off',
-             coalesce((SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('mana_ai_mission_changes')), false), ",
-        log_exists!()
-    ))
-    .fetch_one(&mut *db)
-    .await?;
-    let mut problems: Vec<String> = Vec::new();
-    if log {
-        problems = sqlx::query_scalar(PROBLEMS).fetch_all(&mut *db).await?;
-        let on_the_log: Vec<String> = sqlx::query_scalar(setup::PROBLEMS).fetch_all(&mut *db).await?;
-        problems.extend(on_the_log);
-    }
-    let missing_tables = sqlx::query_scalar(
-        "SELECT format('the table mana_ai.%s is missing', name)
-         FROM unnest(ARRAY['mission_schedule', 'refresh_cursor', 'mission_runs', 'replicas', 'pause', 'mission_healing']) AS name
-         WHERE to_regclass('mana_ai.' || name) IS NULL",
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(Survey { server, writable, log, problems, missing_tables, index })
 }
 
 /// Sets up whatever is missing, but for the index. May be repeated, also twice at once.
@@ -135,10 +45,6 @@ pub async fn migrate(store: &Store) -> Result<(), StoreError> {
 
 async fn migrate_all(store: &Store) -> Result<(), StoreError> {
     let mut db = store.log_in().await?;
-    // "already exists, skipping" is what a repetition should find, and no news for a log. Waiting for a busy
-    // table is fine, holding up everybody who comes after us is not.
-    db.execute("SET client_min_messages = warning; SET lock_timeout = '5s'; SET statement_timeout = '10min'")
-        .await?;
     for attempt in 1.. {
         match migrate_on(&mut db, store.shape()).await {
             Err(StoreError::Database(error)) if attempt < TRIES && is_conflict(&error) => {
@@ -169,70 +75,87 @@ async fn migrate_on(db: &mut PgConnection, shape: &Shape) -> Result<(), StoreErr
         Err(StoreError::NotSetUp(missing)) => {
             tracing::info!(%missing, "setting up the database");
             grant_access(db, shape).await?;
+            survey_on(db).await?.access()?;
         }
         Err(error) => return Err(error),
     }
-    // Our own tables belong to the role that uses them.
-    db.execute("SET ROLE mana_ai").await?;
-    // `run` would do the same, but its future over a borrowed connection is not provably Send.
-    let migrated = migrator().run_direct(None, &mut *db, false).await;
-    db.execute("RESET ROLE").await?;
-    migrated?;
+    migrate_tables(db).await?;
     let missing = survey_on(db).await?.missing_tables;
     if missing.is_empty() { Ok(()) } else { Err(StoreError::TablesGone(missing.join("; "))) }
 }
 
+/// Our own tables, which belong to the role that uses them.
+async fn migrate_tables(db: &mut PgConnection) -> Result<(), StoreError> {
+    let mut tx = begin_as_login(db).await?;
+    tx.execute(
+        "SET LOCAL ROLE mana_ai; SELECT pg_advisory_xact_lock(hashtextextended('mana_ai.migrate', 0))",
+    )
+    .await?;
+    // `run` would do the same, but its future over a borrowed connection is not provably Send.
+    migrator().run_direct(None, &mut *tx, false).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Runs the whole of `access.sql`, or, where only the login is new, what that one needs.
 async fn grant_access(db: &mut PgConnection, shape: &Shape) -> Result<(), StoreError> {
-    let login: String = sqlx::query_scalar("SELECT session_user::text").fetch_one(&mut *db).await?;
-    let mut tx = db.begin().await?;
+    let survey = survey_on(db).await?;
+    if survey.lacks_membership_alone() {
+        return login::grant_on(db, &survey.login).await.map(drop);
+    }
+    let mut tx = begin_as_login(db).await?;
     tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('mana_ai.access', 0))").await?;
-    match tx.execute(AssertSqlSafe(grants(shape))).await {
-        Ok(_) => {
-            tx.commit().await?;
-            survey_on(db).await?.access()
-        }
-        Err(error) if code(&error).as_deref() == Some("42501") => {
-            Err(StoreError::InsufficientPrivilege { reason: told(&error), sql: access_sql(shape, &login) })
-        }
+    let grants = grants(shape, &survey.login, login::needed(&mut tx, &survey.login).await?);
+    let who_may = login::who_may(&mut tx).await?;
+    match tx.execute(AssertSqlSafe(grants.clone())).await {
+        Ok(_) => Ok(tx.commit().await?),
+        Err(error) if code(&error).as_deref() == Some("42501") => Err(StoreError::InsufficientPrivilege {
+            reason: login::refusal(&error),
+            sql: format!("BEGIN;\n{grants}\nCOMMIT;\n\n{INDEX}"),
+            who_may,
+        }),
         Err(error) => Err(error.into()),
     }
 }
 
-/// `access.sql` with what belongs to mana-sync's table in its place.
-fn grants(shape: &Shape) -> String {
-    include_str!("access.sql").replace("-- {log}\n", &setup::view_sql(shape))
-}
-
-/// The whole set-up, for another login to run in `psql`.
-fn access_sql(shape: &Shape, login: &str) -> String {
-    let login = login.replace('\'', "''");
-    let grants = grants(shape);
-    format!("BEGIN;\nSET LOCAL mana_ai.login = '{login}';\n\n{grants}\nCOMMIT;\n\n{INDEX}")
+/// `access.sql` for this login, with what belongs to mana-sync's table in its place. That the login inherits nothing is
+/// the wish of whoever granted it the role, and no condition of the set-up.
+fn grants(shape: &Shape, login: &str, needed: Needed) -> String {
+    let Needed { mut to_serve, to_inherit_nothing } = needed;
+    if !to_inherit_nothing.is_empty() {
+        to_serve += &format!(
+            "DO $login$ BEGIN\n{to_inherit_nothing}\
+             EXCEPTION WHEN insufficient_privilege THEN RAISE WARNING '%', SQLERRM; END $login$;\n"
+        );
+    }
+    let login = format!("\"{}\"", login.replace('"', "\"\""));
+    let sql = include_str!("access.sql").replace("-- {login}\n", &to_serve).replace("{login}", &login);
+    sql.replace("-- {log}\n", &setup::view_sql(shape))
 }
 
 /// One replica builds the index; the others must not wait for that, since the build itself waits for every older
 /// transaction, theirs too.
 async fn ensure_index(db: &mut PgConnection) -> Result<(), StoreError> {
-    let valid: Option<bool> = sqlx::query_scalar(
-        "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('mana_ai_mission_changes')",
-    )
-    .fetch_optional(&mut *db)
-    .await?;
-    let lock = "pg_try_advisory_lock(hashtextextended('mana_ai.index', 0))";
-    if valid == Some(true)
-        || !sqlx::query_scalar(AssertSqlSafe(format!("SELECT {lock}"))).fetch_one(&mut *db).await?
-    {
+    let mut tx = begin_as_login(db).await?;
+    let valid: Option<bool> = sqlx::query_scalar(INDEX_IS_VALID).fetch_optional(&mut *tx).await?;
+    let lock = "SELECT pg_try_advisory_lock(hashtextextended('mana_ai.index', 0))";
+    let is_ours = valid != Some(true) && sqlx::query_scalar(lock).fetch_one(&mut *tx).await?;
+    tx.commit().await?;
+    if !is_ours {
         return Ok(());
     }
     let built = async {
         // What a build that was cut off left behind is never used, but kept up to date at a cost.
-        db.execute("DROP INDEX CONCURRENTLY IF EXISTS mana_ai_mission_changes").await?;
+        db.execute(DROP_INDEX).await?;
         db.execute(INDEX).await
     };
     match built.await {
         Ok(_) => tracing::info!("index mana_ai_mission_changes is built"),
         Err(error) if code(&error).as_deref() == Some("42501") => {
-            return Err(StoreError::InsufficientPrivilege { reason: told(&error), sql: INDEX.to_owned() });
+            return Err(StoreError::InsufficientPrivilege {
+                reason: login::refusal(&error),
+                who_may: None,
+                sql: INDEX.to_owned(),
+            });
         }
         Err(error) => return Err(error.into()),
     }

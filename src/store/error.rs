@@ -41,14 +41,20 @@ pub enum StoreError {
     TablesGone(String),
     /// The login may not do what `access.sql` does.
     #[error(
-        "{reason}. Let a login that owns sync_changes and may create roles run the SQL that `mana-ai migrate` prints"
+        "{reason}. Let a login that owns sync_changes and may create roles run the SQL that `mana-ai migrate` prints{}",
+        who_may.as_ref().map(|who| format!(". {who}")).unwrap_or_default()
     )]
     InsufficientPrivilege {
         /// What Postgres refused.
         reason: String,
+        /// Who can grant the role here, where not everybody who may create roles can.
+        who_may: Option<String>,
         /// What to run instead.
         sql: String,
     },
+    /// `mana-ai grant` is to serve a login that does not exist.
+    #[error("there is no role {0}: CREATE ROLE … LOGIN makes one")]
+    NoSuchLogin(String),
     /// A transaction for a user was asked for with an empty user id.
     #[error("the user id is empty")]
     EmptyUser,

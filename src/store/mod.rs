@@ -8,6 +8,7 @@ pub mod budget;
 mod error;
 pub mod healing;
 pub mod log;
+mod login;
 pub mod pause;
 pub mod pool;
 mod preflight;
@@ -15,6 +16,7 @@ pub mod replicas;
 pub mod runs;
 pub mod schedule;
 mod sqlstate;
+mod survey;
 mod time;
 mod tx;
 
@@ -43,12 +45,22 @@ const WAIT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(5);
 /// The longest that a transaction may take by our clock. Above the server's own timeouts, whose errors say more.
 pub(crate) const TRANSACTION: Duration = Duration::from_secs(30);
+/// A statement finds unqualified names in `pg_catalog` alone. Where others may create in a schema of the path, a function
+/// of theirs whose arguments fit better would run in the place of Postgres' own, as the role of the transaction.
+/// Set in each transaction: behind a proxy that pools transactions a session's settings would be other clients' too.
+macro_rules! pin_search_path {
+    () => {
+        "SET LOCAL search_path = pg_catalog, pg_temp"
+    };
+}
+use pin_search_path;
+
 /// The text that begins a transaction, with settings of its own. Turns the compiler of queries off: ours are short, and
 /// after a burst the planner takes them for long ones.
 macro_rules! begin {
     ($($setting:literal),*) => {
         concat!(
-            "BEGIN; SET LOCAL ROLE mana_ai; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s'",
+            "BEGIN; SET LOCAL ROLE mana_ai; ", $crate::store::pin_search_path!(), "; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s'",
             $("; SET LOCAL ", $setting),*
         )
     };

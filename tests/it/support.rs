@@ -101,6 +101,13 @@ impl TestDb {
         Self::connect(name, url, false).await
     }
 
+    /// With nothing at all, on a server of the test's own.
+    pub async fn bare_on(server: &Server) -> Self {
+        let name = new_name();
+        let url = server.create_database(&name, None).await.unwrap();
+        Self::connect(name, url, false).await
+    }
+
     /// With nothing at all.
     pub async fn empty() -> Self {
         Self::create(server().await, None).await

@@ -15,7 +15,7 @@ use crate::store::{StoreError, UserTx};
 pub async fn append(tx: &mut UserTx, mission_id: &str, change: &NewChange) -> Result<(), StoreError> {
     let (shape, user_id) = (tx.shape(), tx.user_id().to_owned());
     let appended = sqlx::query(shape.sql(
-        "INSERT INTO sync_changes (user_id, record_id, app_id, table_name, op, data, {clocks}, client_id,
+        "INSERT INTO public.sync_changes (user_id, record_id, app_id, table_name, op, data, {clocks}, client_id,
              schema_version, actor, created_at)
          VALUES ($1, $2, $3, $4, 'update', $5, $6, $7, $8, $9, clock_timestamp())",
     ));
@@ -42,7 +42,7 @@ pub async fn append(tx: &mut UserTx, mission_id: &str, change: &NewChange) -> Re
 pub async fn is_last_word(tx: &mut UserTx, mission_id: &str, change_count: i64) -> Result<bool, StoreError> {
     let user_id = tx.user_id().to_owned();
     let count: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM sync_changes WHERE user_id = $1 AND app_id = $2 AND table_name = $3 AND record_id = $4",
+        "SELECT count(*) FROM public.sync_changes WHERE user_id = $1 AND app_id = $2 AND table_name = $3 AND record_id = $4",
     )
     .bind(user_id)
     .bind(APP_ID)

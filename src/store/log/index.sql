@@ -1,2 +1,2 @@
 CREATE INDEX CONCURRENTLY IF NOT EXISTS mana_ai_mission_changes
-    ON sync_changes (created_at) WHERE app_id = 'ai' AND table_name = 'aiMissions';
+    ON public.sync_changes (created_at) WHERE app_id = 'ai' AND table_name = 'aiMissions';

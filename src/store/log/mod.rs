@@ -9,18 +9,19 @@ pub mod setup;
 pub mod shape;
 pub mod view;
 
-/// Is the table there?
-macro_rules! log_exists {
+/// The oid of the table, or SQL's NULL. From the catalogs, which everybody may read: a name is looked up only for who may
+/// use its schema.
+macro_rules! log_oid {
     () => {
-        "to_regclass('sync_changes') IS NOT NULL"
+        "(SELECT oid FROM pg_class WHERE relname = 'sync_changes' AND relnamespace = to_regnamespace('public'))"
     };
 }
 
 /// May the role of this transaction read the table and append to it?
 macro_rules! may_read_and_write {
     () => {
-        "has_table_privilege('sync_changes', 'SELECT') AND has_table_privilege('sync_changes', 'INSERT')"
+        "has_table_privilege('public.sync_changes', 'SELECT') AND has_table_privilege('public.sync_changes', 'INSERT')"
     };
 }
 
-pub(in crate::store) use {log_exists, may_read_and_write};
+pub(in crate::store) use {log_oid, may_read_and_write};

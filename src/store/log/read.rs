@@ -58,7 +58,7 @@ pub async fn fold_missions(
 ) -> Result<BTreeMap<String, FoldedMission>, StoreError> {
     let user_id = tx.user_id().to_owned();
     let mut rows = sqlx::query_as::<_, RowFromLog>(tx.shape().sql(
-        "SELECT id, record_id, client_id, op, created_at, schema_version, data, {clocks} AS clocks FROM sync_changes
+        "SELECT id, record_id, client_id, op, created_at, schema_version, data, {clocks} AS clocks FROM public.sync_changes
          WHERE user_id = $1 AND app_id = $2 AND table_name = $3 AND ($4::text IS NULL OR record_id = $4)
          ORDER BY record_id, created_at, id",
     ))

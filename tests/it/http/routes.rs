@@ -77,10 +77,41 @@ async fn ready_says_what_is_missing() {
         ("DROP TABLE sync_changes CASCADE", "the table sync_changes is missing"),
     ] {
         served.world.db.admin.execute(harm).await.unwrap();
-        let (status, body) = ready().await;
-        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{harm}");
-        assert!(body["reason"].as_str().unwrap().contains(reason), "{harm}: {body}");
+        // An answer counts for a second.
+        let told = async {
+            loop {
+                let (status, body) = ready().await;
+                if status == StatusCode::SERVICE_UNAVAILABLE
+                    && body["reason"].as_str().unwrap().contains(reason)
+                {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        soon(told).await;
     }
+}
+
+/// However many ask, the database is asked once a second.
+#[tokio::test]
+async fn a_flood_of_probes_is_one_question() {
+    let served = Served::with(World::new().await, &[("TICK_ENABLED", "false")]).await;
+    let sessions = async || -> i64 {
+        let of_this = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()";
+        sqlx::query_scalar(of_this).fetch_one(&served.world.db.admin).await.unwrap()
+    };
+    let (before, began) = (sessions().await, std::time::Instant::now());
+    let asked = (0..200).map(|_| served.json(served.request(Method::GET, "/ready")));
+    for (status, body) in soon(futures_util::future::join_all(asked)).await {
+        assert_eq!((status, body), (StatusCode::OK, json!({ "ready": true })));
+    }
+    // The start of the service opens some too.
+    let allowed = 10 + began.elapsed().as_secs();
+    // A session is counted when it has ended.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let opened = sessions().await - before;
+    assert!(opened.unsigned_abs() <= allowed, "{opened} connections for 200 questions, {allowed} allowed");
 }
 
 #[tokio::test]

@@ -47,12 +47,12 @@ async fn drop_login(db: TestDb, pool: PgPool) {
 }
 
 /// What the service may and may not, with one due mission of `alice` in the log.
-async fn check_walls(store: &Store) {
+pub async fn check_walls(store: &Store) {
     refresh(store, Duration::ZERO, true).await.unwrap();
     let mut tx = store.begin().await.unwrap();
     let count = |sql| sqlx::query_scalar::<_, i64>(sql);
     let seen = count("SELECT count(*) FROM mana_ai.mission_changes").fetch_one(&mut *tx).await.unwrap();
-    let leaked = count("SELECT count(*) FROM sync_changes").fetch_one(&mut *tx).await.unwrap();
+    let leaked = count("SELECT count(*) FROM public.sync_changes").fetch_one(&mut *tx).await.unwrap();
     assert_eq!((seen, leaked), (1, 0), "the view shows dates of all, without a user the table shows nothing");
     tx.rollback().await.unwrap();
     let due_at = preflight(store).await.unwrap().now;
@@ -64,7 +64,7 @@ async fn check_walls(store: &Store) {
     let theirs = fold_mission(&mut mallory, "m1").await.unwrap();
     assert!(theirs.record.unwrap().is_none(), "another user sees nothing of it");
     let forged = sqlx::query(
-        "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, client_id)
+        "INSERT INTO public.sync_changes (app_id, table_name, record_id, user_id, op, data, client_id)
          VALUES ('ai', 'aiMissions', 'm1', 'alice', 'update', '{}', 'x')",
     );
     let refused = forged.execute(&mut *mallory).await.unwrap_err();
@@ -72,13 +72,13 @@ async fn check_walls(store: &Store) {
 
     drop(mallory);
     let mut alice = UserTx::begin(store, "alice").await.unwrap();
-    let task = "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, client_id)
+    let task = "INSERT INTO public.sync_changes (app_id, table_name, record_id, user_id, op, data, client_id)
         VALUES ('todo', 'tasks', 't1', 'alice', 'insert', '{}', 'x')";
     let refused = alice.execute(task).await.unwrap_err();
     assert!(refused.to_string().contains("mana_ai_missions_only"), "missions alone: {refused}");
     drop(alice);
 
-    for forbidden in ["UPDATE sync_changes SET op = 'delete'", "DELETE FROM sync_changes"] {
+    for forbidden in ["UPDATE public.sync_changes SET op = 'delete'", "DELETE FROM public.sync_changes"] {
         let mut alice = UserTx::begin(store, "alice").await.unwrap();
         assert!(fold_mission(&mut alice, "m1").await.unwrap().record.unwrap().is_some());
         let refused = alice.execute(forbidden).await.unwrap_err();
@@ -87,7 +87,7 @@ async fn check_walls(store: &Store) {
 }
 
 /// The login may be mana-sync's own: what it did before, it can do now, for every app.
-async fn mana_sync_goes_on(pool: &PgPool) {
+pub async fn mana_sync_goes_on(pool: &PgPool) {
     let mut tx = pool.begin().await.unwrap();
     tx.execute("SELECT set_config('app.current_user_id', 'alice', true)").await.unwrap();
     tx.execute(
@@ -101,7 +101,7 @@ async fn mana_sync_goes_on(pool: &PgPool) {
 }
 
 /// The whole way to the written row, with nothing but this login.
-async fn check_tick(db: &TestDb, url: &str) {
+pub async fn check_tick(db: &TestDb, url: &str) {
     leases::expire_leases(db).await;
     let llm = StandIn::start(Behaviour::Plan).await.unwrap();
     let (store, runner) = app::runner(&config(url, llm.url(), &[]), CancellationToken::new()).unwrap();

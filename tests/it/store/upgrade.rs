@@ -1,0 +1,50 @@
+//! Versions beside each other: what a newer one installed serves an older one.
+
+use mana_ai::store::access;
+use sqlx::Executor as _;
+
+use crate::support::{World, due_mission};
+
+/// What the version before this one left: its policy, its comment, and a login that inherits.
+const OLD_POLICY: &str = "
+DROP POLICY mana_ai_missions_only ON sync_changes;
+CREATE POLICY mana_ai_missions_only ON sync_changes AS RESTRICTIVE TO mana_ai
+    USING (current_user <> 'mana_ai' OR (app_id = 'ai' AND table_name = 'aiMissions'))
+    WITH CHECK (current_user <> 'mana_ai' OR (app_id = 'ai' AND table_name = 'aiMissions'))";
+/// What the version before this one asks of the views before it ticks.
+const OLD_QUESTION: &str = "SELECT count(*) FROM pg_class WHERE relowner = 'mana_ai_reader'::regrole
+    AND oid IN ('mana_ai.mission_changes'::regclass, 'mana_ai.mission_writers'::regclass)
+    AND obj_description(oid) = 'mana-ai access 1'";
+
+/// A newer version's views and policy have higher numbers. This version ticks with them, with `MIGRATE_ON_START` and
+/// without, and does not put its own in their place.
+#[tokio::test]
+async fn what_a_newer_version_installed_is_used_and_stays() {
+    let world = World::with(&[("MIGRATE_ON_START", "false")]).await;
+    let newer = "COMMENT ON VIEW mana_ai.mission_changes IS 'mana-ai access 9';
+        COMMENT ON VIEW mana_ai.mission_writers IS 'mana-ai access 9';
+        COMMENT ON POLICY mana_ai_missions_only ON sync_changes IS 'mana-ai access 9'";
+    world.db.admin.execute(newer).await.unwrap();
+    world.device("alice").create_mission("m1", due_mission()).await.unwrap();
+    assert_eq!(world.tick().await.plans_written_back, 1);
+    access::verify(&world.store).await.unwrap();
+    // Something else is missing, so that the set-up runs.
+    world.db.admin.execute("DROP POLICY mana_ai_schedule ON sync_changes").await.unwrap();
+    access::migrate(&world.store).await.unwrap();
+    access::verify(&world.store).await.unwrap();
+    let still = "SELECT count(*) FROM pg_description WHERE description = 'mana-ai access 9'
+        AND objoid IN (SELECT oid FROM pg_policy UNION SELECT oid FROM pg_class WHERE relkind = 'v')";
+    assert_eq!(world.db.count(still).await, 3, "nothing of the newer version was replaced");
+}
+
+/// The set-up replaces what the version before left, and that one finds the views as it knows them.
+#[tokio::test]
+async fn what_an_older_version_left_is_replaced_and_serves_it_still() {
+    let world = World::new().await;
+    world.db.admin.execute(OLD_POLICY).await.unwrap();
+    let told = access::verify(&world.store).await.unwrap_err().to_string();
+    assert!(told.contains("mana_ai_missions_only is missing, or of an older version"), "{told}");
+    access::migrate(&world.store).await.unwrap();
+    access::verify(&world.store).await.unwrap();
+    assert_eq!(world.db.count(OLD_QUESTION).await, 2);
+}
