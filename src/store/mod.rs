@@ -165,9 +165,11 @@ impl Store {
         with_timeout(ANSWER, begun).await
     }
 
-    /// A connection beside the pool, as the login itself. Says at once why there is none.
+    /// A connection beside the pool, as the login itself. Says at once why there is none. Its statements have no name,
+    /// which nobody behind a pooler could find again.
     async fn log_in(&self) -> Result<PgConnection, StoreError> {
-        with_timeout(ANSWER, async { Ok(self.login.connect().await?) }).await
+        let login = self.login.clone().statement_cache_capacity(0);
+        with_timeout(ANSWER, async { Ok(login.connect().await?) }).await
     }
 
     /// Logs once that the database is gone, and once that it is back: not per mission.
