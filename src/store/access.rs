@@ -65,8 +65,37 @@ async fn migrate_all(store: &Store) -> Result<(), StoreError> {
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn build_index(store: &Store) -> Result<(), StoreError> {
     let mut db = store.log_in().await?;
-    ensure_index(&mut db).await?;
+    // One replica builds the index; the others must not wait for that, since the build itself waits for every older
+    // transaction, theirs too. The lock is that of a transaction, which a pooler understands; it has no snapshot while the
+    // other connection builds, so the build does not wait for it.
+    let mut lock = begin_as_login(&mut db).await?;
+    let valid: Option<bool> = sqlx::query_scalar(INDEX_IS_VALID).fetch_optional(&mut *lock).await?;
+    let is_free = "SELECT pg_try_advisory_xact_lock(hashtextextended('mana_ai.index', 0))";
+    if valid != Some(true) && sqlx::query_scalar(is_free).fetch_one(&mut *lock).await? {
+        build(&mut store.log_in().await?).await?;
+    }
+    lock.commit().await?;
     Ok(db.close().await?)
+}
+
+async fn build(db: &mut PgConnection) -> Result<(), StoreError> {
+    let built = async {
+        // What a build that was cut off left behind is never used, but kept up to date at a cost.
+        db.execute(DROP_INDEX).await?;
+        db.execute(INDEX).await
+    };
+    match built.await {
+        Ok(_) => tracing::info!("index mana_ai_mission_changes is built"),
+        Err(error) if code(&error).as_deref() == Some("42501") => {
+            return Err(StoreError::InsufficientPrivilege {
+                reason: login::refusal(&error),
+                who_may: None,
+                sql: INDEX.to_owned(),
+            });
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
 
 async fn migrate_on(db: &mut PgConnection, shape: &Shape) -> Result<(), StoreError> {
@@ -130,36 +159,6 @@ fn grants(shape: &Shape, login: &str, needed: Needed) -> String {
     let login = format!("\"{}\"", login.replace('"', "\"\""));
     let sql = include_str!("access.sql").replace("-- {login}\n", &to_serve).replace("{login}", &login);
     sql.replace("-- {log}\n", &setup::view_sql(shape))
-}
-
-/// One replica builds the index; the others must not wait for that, since the build itself waits for every older
-/// transaction, theirs too.
-async fn ensure_index(db: &mut PgConnection) -> Result<(), StoreError> {
-    let mut tx = begin_as_login(db).await?;
-    let valid: Option<bool> = sqlx::query_scalar(INDEX_IS_VALID).fetch_optional(&mut *tx).await?;
-    let lock = "SELECT pg_try_advisory_lock(hashtextextended('mana_ai.index', 0))";
-    let is_ours = valid != Some(true) && sqlx::query_scalar(lock).fetch_one(&mut *tx).await?;
-    tx.commit().await?;
-    if !is_ours {
-        return Ok(());
-    }
-    let built = async {
-        // What a build that was cut off left behind is never used, but kept up to date at a cost.
-        db.execute(DROP_INDEX).await?;
-        db.execute(INDEX).await
-    };
-    match built.await {
-        Ok(_) => tracing::info!("index mana_ai_mission_changes is built"),
-        Err(error) if code(&error).as_deref() == Some("42501") => {
-            return Err(StoreError::InsufficientPrivilege {
-                reason: login::refusal(&error),
-                who_may: None,
-                sql: INDEX.to_owned(),
-            });
-        }
-        Err(error) => return Err(error.into()),
-    }
-    Ok(())
 }
 
 /// Did another set-up run at the same time? A role's row changed under ours, or an object exists since a moment.

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use mana_ai::demo::database::{SYNC_CHANGES, Server};
 use mana_ai::store::{Store, StoreError, access};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool};
 
 use super::access::{check_tick, check_walls, mana_sync_goes_on};
 use crate::app::process::{binary, run, text};
@@ -147,10 +147,8 @@ async fn a_login_inherits_nothing() {
         let output = cluster.command("runner", args).await;
         assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
     }
-    let mut sync = sqlx::postgres::PgPoolOptions::new().max_connections(1);
-    sync = sync.min_connections(0);
     cluster.superuser("DELETE FROM sync_changes WHERE app_id = 'todo'").await;
-    mana_sync_goes_on(&sync.connect(&cluster.url("sync")).await.unwrap()).await;
+    mana_sync_goes_on(&PgPool::connect(&cluster.url("sync")).await.unwrap()).await;
 }
 
 /// As a release before this one left it, and as an operator may: then the policy holds, and it is told.
@@ -311,4 +309,24 @@ async fn missing_roles_are_called_missing_and_nothing_else() {
     let told = access::verify(&cluster.store("runner")).await.unwrap_err().to_string();
     assert!(told.contains("the roles mana_ai and mana_ai_reader are missing"), "{told}");
     assert!(!told.contains("bypass") && !told.contains(';'), "{told}");
+}
+
+/// What pg_dump does: it asks for an error where row security would leave rows out. With `--enable-row-security` it does
+/// not ask, and gets none.
+#[tokio::test]
+async fn a_dump_needs_a_login_past_row_security() {
+    let cluster = Cluster::ready().await;
+    cluster.fill().await;
+    let copy = async |login: &str, row_security: &str| -> sqlx::Result<i64> {
+        let mut db = PgConnection::connect(&cluster.url(login)).await?;
+        db.execute(AssertSqlSafe(format!("SET row_security = {row_security}"))).await?;
+        sqlx::query_scalar("SELECT count(*) FROM public.sync_changes").fetch_one(&mut db).await
+    };
+    let refused = copy("sync", "off").await.unwrap_err().to_string();
+    assert!(refused.contains("query would be affected by row-level security policy"), "{refused}");
+    assert_eq!(copy("sync", "on").await.unwrap(), 0, "an empty dump, and no error");
+    cluster
+        .superuser("CREATE ROLE backup LOGIN PASSWORD 'pw' BYPASSRLS; GRANT SELECT ON sync_changes TO backup")
+        .await;
+    assert_eq!(copy("backup", "off").await.unwrap(), 2, "every row");
 }
