@@ -70,8 +70,8 @@ missing=0
 failed=()
 for version in "${versions[@]}"; do
     if [ "$version" = newest ]; then
-        if [ "$(installed)" = "$newest" ]; then
-            echo "PostgreSQL $newest is the installed one"
+        if [ "0$(installed)" -ge "$newest" ]; then
+            echo "the installed PostgreSQL is $(installed)"
             continue
         fi
         version=$newest

@@ -44,17 +44,18 @@ pub async fn migrate(store: &Store) -> Result<(), StoreError> {
 }
 
 async fn migrate_all(store: &Store) -> Result<(), StoreError> {
-    let mut db = store.log_in().await?;
     for attempt in 1.. {
+        // A connection whose transaction failed is not used again: behind a pooler its statements are elsewhere.
+        let mut db = store.log_in().await?;
         match migrate_on(&mut db, store.shape()).await {
             Err(StoreError::Database(error)) if attempt < TRIES && is_conflict(&error) => {
                 tracing::debug!(attempt, error = told(&error), "set-up met another one");
             }
-            Ok(()) => break,
+            Ok(()) => return Ok(db.close().await?),
             Err(error) => return Err(error),
         }
     }
-    Ok(db.close().await?)
+    Ok(())
 }
 
 /// Builds the index on mission changes where it is missing. Apart from [`migrate`], because it waits for
@@ -74,7 +75,7 @@ pub async fn build_index(store: &Store) -> Result<(), StoreError> {
     if valid != Some(true) && sqlx::query_scalar(is_free).fetch_one(&mut *lock).await? {
         build(&mut store.log_in().await?).await?;
     }
-    lock.commit().await?;
+    login::commit(lock).await?;
     Ok(db.close().await?)
 }
 
@@ -122,7 +123,7 @@ async fn migrate_tables(db: &mut PgConnection) -> Result<(), StoreError> {
     .await?;
     // `run` would do the same, but its future over a borrowed connection is not provably Send.
     migrator().run_direct(None, &mut *tx, false).await?;
-    Ok(tx.commit().await?)
+    Ok(login::commit(tx).await?)
 }
 
 /// Runs the whole of `access.sql`, or, where only the login is new, what that one needs.
@@ -136,7 +137,7 @@ async fn grant_access(db: &mut PgConnection, shape: &Shape) -> Result<(), StoreE
     let grants = grants(shape, &survey.login, login::needed(&mut tx, &survey.login).await?);
     let who_may = login::who_may(&mut tx).await?;
     match tx.execute(AssertSqlSafe(grants.clone())).await {
-        Ok(_) => Ok(tx.commit().await?),
+        Ok(_) => Ok(login::commit(tx).await?),
         Err(error) if code(&error).as_deref() == Some("42501") => Err(StoreError::InsufficientPrivilege {
             reason: login::refusal(&error),
             sql: format!("BEGIN;\n{grants}\nCOMMIT;\n\n{INDEX}"),

@@ -97,6 +97,12 @@ pub(super) async fn begin_as_login(db: &mut PgConnection) -> sqlx::Result<Transa
     Ok(tx)
 }
 
+/// Ends it, and leaves no prepared statement: behind a pooler the next client gets the server's connection.
+pub(super) async fn commit(mut tx: Transaction<'_, Postgres>) -> sqlx::Result<()> {
+    tx.clear_cached_statements().await?;
+    tx.commit().await
+}
+
 pub(super) async fn excess(tx: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(EXCESS).fetch_all(tx).await
 }
@@ -169,7 +175,7 @@ pub(super) async fn grant_on(db: &mut PgConnection, login: &str) -> Result<Strin
     let who_may = who_may(&mut tx).await?;
     match tx.execute(AssertSqlSafe(sql.clone())).await {
         Ok(_) => {
-            tx.commit().await?;
+            commit(tx).await?;
             Ok(sql)
         }
         Err(error) if code(&error).as_deref() == Some("42501") => {

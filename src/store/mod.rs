@@ -165,11 +165,9 @@ impl Store {
         with_timeout(ANSWER, begun).await
     }
 
-    /// A connection beside the pool, as the login itself. Says at once why there is none. Its statements have no name,
-    /// which nobody behind a pooler could find again.
+    /// A connection beside the pool, as the login itself. Says at once why there is none.
     async fn log_in(&self) -> Result<PgConnection, StoreError> {
-        let login = self.login.clone().statement_cache_capacity(0);
-        with_timeout(ANSWER, async { Ok(login.connect().await?) }).await
+        with_timeout(ANSWER, async { Ok(self.login.connect().await?) }).await
     }
 
     /// Logs once that the database is gone, and once that it is back: not per mission.

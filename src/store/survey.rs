@@ -137,6 +137,6 @@ pub(super) async fn survey_on(db: &mut PgConnection) -> Result<Survey, StoreErro
     )
     .fetch_all(&mut *tx)
     .await?;
-    tx.commit().await?;
+    login::commit(tx).await?;
     Ok(Survey { server, login, excess, writable, log, problems, missing_tables, index })
 }

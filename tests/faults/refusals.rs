@@ -15,7 +15,7 @@ async fn refuse(world: &World, mission: &str, sqlstate: &str, times: u32) {
     let sql = format!(
         "CREATE SEQUENCE refused;
          CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
-             IF nextval('refused') <= {times} THEN
+             IF nextval('public.refused') <= {times} THEN
                  RAISE EXCEPTION 'not like this' USING ERRCODE = '{sqlstate}';
              END IF;
              RETURN NEW; END $$;
