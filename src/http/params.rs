@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
 use super::error::ApiError;
+use crate::store::schedule::LONGEST_IDS;
 
 /// The query of a request, parsed. What is wrong with it is answered with 400 and named.
 #[derive(Debug)]
@@ -24,9 +25,6 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
         parsed.map(|Query(params)| Self(params)).map_err(bad)
     }
 }
-
-/// The longest that the ids of a user and a mission may be together, in bytes. `access.sql` has the same bound.
-const LONGEST_IDS: usize = 1024;
 
 /// The two ids of a path with `{user}/{mission}`.
 #[derive(Debug, IntoParams)]

@@ -10,11 +10,13 @@ use crate::domain::change::{Clocks, Fields};
 use crate::domain::fold::Record;
 use crate::domain::history::History;
 use crate::domain::mission::{Mission, Standing, Unreadable};
+use crate::domain::run::RunOutcome;
+use crate::ops::situation::Situation;
 use crate::store::healing::{Healing, healings};
 use crate::store::log::read::{FoldedMission, fold_missions};
-use crate::store::pause::paused_since;
-use crate::store::replicas::breaker;
-use crate::store::runs::{self, Run, RunFilter};
+use crate::store::log::seen::has_rows;
+use crate::store::runs::{self, EndedSlot, Run, RunFilter, last_slots};
+use crate::store::schedule::LONGEST_IDS;
 use crate::store::schedule::due::Hold;
 use crate::store::schedule::queries::scheduled;
 use crate::store::schedule::scheduled::Scheduled;
@@ -35,6 +37,13 @@ pub struct MissionStatus {
     pub reason: String,
     /// Its row in the schedule; null where it has no slot, or where no tick has seen it yet.
     pub schedule: Option<Scheduled>,
+    /// How its last slot ended; null where none has, or where that was longer ago than the ledger goes back.
+    pub last_slot: Option<EndedSlot>,
+    /// When a tick of any process last ended; null where none ever has.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_tick_at: Option<DbTime>,
+    /// How many seconds ago that was.
+    pub last_tick_age_seconds: Option<i64>,
     /// What was restored after a device had sent an old list of its iterations; null where no device wrote it beside us.
     pub healing: Option<Healing>,
     /// Its latest attempts, newest first; absent where all of a user's missions are listed.
@@ -59,7 +68,7 @@ pub struct Inspected {
 /// All missions of a user, or the one named, with its latest runs.
 ///
 /// # Errors
-/// The user id is empty, or the database does not answer as asked.
+/// The user id is empty, no policy shows the rows to their user, or the database does not answer as asked.
 pub async fn inspect(
     store: &Store,
     user_id: &str,
@@ -81,34 +90,36 @@ async fn read(store: &Store, user_id: &str, mission_id: Option<&str>) -> Result<
     let mut tx = UserTx::begin(store, user_id).await?;
     let now = tx.began_at();
     let missions = fold_missions(&mut tx, mission_id).await?;
-    let holds = GlobalHolds { paused: paused_since(&mut tx).await?, breaker: breaker(&mut tx).await? };
+    if missions.is_empty() && has_rows(&mut tx, mission_id).await? {
+        return Err(StoreError::Invisible);
+    }
+    let situation = Situation::read(&mut tx).await?;
     let schedule = scheduled(&mut tx, mission_id).await?;
     let healings = healings(&mut tx, mission_id).await?;
+    let last_slots = last_slots(&mut tx, mission_id).await?;
     tx.commit().await?;
     let mut schedule: BTreeMap<String, Scheduled> =
         schedule.into_iter().map(|row| (row.mission_id.clone(), row)).collect();
     let mut healings: BTreeMap<String, Healing> =
         healings.into_iter().map(|row| (row.mission_id.clone(), row)).collect();
+    let mut last_slots: BTreeMap<String, EndedSlot> =
+        last_slots.into_iter().map(|slot| (slot.mission_id.clone(), slot)).collect();
     let inspected = |(id, mission): (String, FoldedMission)| {
         let (row, healing) = (schedule.remove(&id), healings.remove(&id));
-        let mut inspected = inspected(id, mission, row, &holds, now);
+        let fits = user_id.len() + id.len() <= LONGEST_IDS;
+        let last_slot = last_slots.remove(&id);
+        let mut inspected = inspected(id, mission, (row, last_slot, fits), &situation, now);
         inspected.status.healing = healing;
         inspected
     };
     Ok(missions.into_iter().map(inspected).collect())
 }
 
-/// What holds up the missions of all users.
-struct GlobalHolds {
-    paused: Option<DbTime>,
-    breaker: Option<String>,
-}
-
 fn inspected(
     mission_id: String,
     mission: FoldedMission,
-    schedule: Option<Scheduled>,
-    holds: &GlobalHolds,
+    (schedule, last_slot, fits): (Option<Scheduled>, Option<EndedSlot>, bool),
+    situation: &Situation,
     now: Timestamp,
 ) -> Inspected {
     let (verdict, record) = match mission.record {
@@ -118,20 +129,37 @@ fn inspected(
     };
     let verdict = match schedule.as_ref().and_then(|row| row.hold(now)) {
         Some(Hold::Leased(until)) => Err(format!("being planned now, under a lease until {until}")),
-        hold => verdict.and_then(|due| by_the_schedule(due, schedule.as_ref(), hold, holds)),
+        hold => by_the_rest(verdict, schedule.as_ref(), last_slot.as_ref(), hold, situation),
     };
     let (due, reason) = match verdict {
+        _ if !fits => (
+            false,
+            format!(
+                "never planned: the ids of its user and of itself have over {LONGEST_IDS} bytes together"
+            ),
+        ),
         Ok(reason) => (true, reason),
         Err(reason) => (false, reason),
     };
     let (record, field_timestamps) =
         record.map_or((None, Clocks::new()), |record| (Some(record.fields), record.clocks));
-    let status = MissionStatus { mission_id, due, reason, schedule, healing: None, runs: None };
+    let (last_tick_at, last_tick_age_seconds) = (situation.last_tick, situation.last_tick_age());
+    let status = MissionStatus {
+        mission_id,
+        due,
+        reason,
+        schedule,
+        last_slot,
+        last_tick_at,
+        last_tick_age_seconds,
+        healing: None,
+        runs: None,
+    };
     Inspected { status, record, field_timestamps }
 }
 
-/// The reason why the mission is due (`Ok`) or not (`Err`) by its folded record alone.
-fn by_the_log(id: &str, record: &Record, history: &History, now: Timestamp) -> Result<String, String> {
+/// The slot that has come (`Ok`), or why the mission is not due (`Err`), by its folded record alone.
+fn by_the_log(id: &str, record: &Record, history: &History, now: Timestamp) -> Result<Timestamp, String> {
     let unreadable = |error: Unreadable| format!("cannot be planned: {error}");
     let slot = match Standing::of(record).map_err(unreadable)? {
         Standing::Off(reason) => return Err(reason),
@@ -142,36 +170,37 @@ fn by_the_log(id: &str, record: &Record, history: &History, now: Timestamp) -> R
     let mission = Mission::read(id, record).map_err(unreadable)?.healed(history);
     mission.write_timestamp(now).map_err(unreadable)?;
     mission.next_run(now, &TimeZone::UTC).map_err(unreadable)?;
-    mission.waits(now).map_or(Ok(format!("due since {slot}")), |waiting| Err(waiting.to_string()))
+    mission.waits(now).map_or(Ok(slot), |waiting| Err(waiting.to_string()))
 }
 
-/// What the schedule adds: the reason why the next tick plans a mission that is due by the log (`Ok`) or does not
-/// (`Err`). A slot in the schedule that is older than the log's is no reason to wait: the next tick's refresh mends it.
-fn by_the_schedule(
-    due: String,
+/// What the schedule, the ledger and the replicas add.
+fn by_the_rest(
+    verdict: Result<Timestamp, String>,
     schedule: Option<&Scheduled>,
+    last_slot: Option<&EndedSlot>,
     hold: Option<Hold>,
-    holds: &GlobalHolds,
+    situation: &Situation,
 ) -> Result<String, String> {
-    if let Some(since) = holds.paused {
-        return Err(format!("{due}, but the runner is paused since {}", since.0));
+    match verdict {
+        Ok(slot) => situation.verdict(slot, schedule, hold),
+        Err(reason) => Err(reason + &told_of_failure(schedule, last_slot, hold)),
     }
-    let Some(row) = schedule else { return Ok(format!("{due}; the next tick will see it")) };
-    let waits = row.waits.as_deref().unwrap_or("no reason is known");
-    match hold {
-        Some(Hold::Quarantined) => {
-            Err(format!("{due}, but set aside until a device writes it or an operator releases it: {waits}"))
+}
+
+/// What became of the slot before, where it failed: else the next slot would be all that is told.
+fn told_of_failure(
+    schedule: Option<&Scheduled>,
+    last_slot: Option<&EndedSlot>,
+    hold: Option<Hold>,
+) -> String {
+    let failed = |slot: &&EndedSlot| slot.outcome == RunOutcome::SlotFailed.as_str();
+    let Some(last) = last_slot.filter(failed) else { return String::new() };
+    let reason = last.reason.as_deref().unwrap_or("no reason is known");
+    let rest = match (hold, schedule) {
+        (Some(Hold::Until(until)), Some(row)) => {
+            format!("; after {} failed slot(s) in a row it rests until {until}", row.failed_slots)
         }
-        Some(Hold::NewRow) => Err(format!("{due}, but waits until a device writes it: {waits}")),
-        Some(Hold::Until(until)) => {
-            Err(format!("{due}, tried {} time(s), next not before {until}: {waits}", row.attempts))
-        }
-        Some(Hold::Leased(_) | Hold::SlotAhead(_) | Hold::NoSlot) | None => {
-            match (&holds.breaker, &row.waits) {
-                (Some(why), _) => Err(format!("{due}, but mana-llm is not called: {why}")),
-                (None, Some(last)) => Ok(format!("{due}; the last attempt: {last}")),
-                (None, None) => Ok(due),
-            }
-        }
-    }
+        _ => String::new(),
+    };
+    format!("; its slot {} failed: {reason}{rest}", last.slot.0)
 }

@@ -3,4 +3,5 @@
 
 pub mod check;
 pub mod explain;
+mod situation;
 pub mod status;

@@ -71,8 +71,14 @@ impl Runner {
     /// database that refuses it has been reported by the steps before.
     async fn report_replica(&self, stats: &TickStats) {
         let breaker = self.worker.llm.why().map(|why| why.to_string());
-        let stored =
-            replicas::report_tick(&self.worker.store, self.worker.replica, breaker, &stats.counts()).await;
+        let stored = replicas::report_tick(
+            &self.worker.store,
+            self.worker.replica,
+            self.settings.per_user,
+            breaker,
+            &stats.counts(),
+        )
+        .await;
         if let Err(error) = stored {
             tracing::debug!(%error, "replica not reported");
         }

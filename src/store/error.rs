@@ -31,7 +31,7 @@ pub enum StoreError {
     #[error("the table sync_changes is missing: mana-sync creates it when it starts")]
     NoSyncChanges,
     /// Something that `mana-ai migrate` sets up is missing.
-    #[error("the database is not set up for mana-ai ({0}): run `mana-ai migrate`")]
+    #[error("the database is not set up for mana-ai {}", with_remedy(.0))]
     NotSetUp(String),
     /// Tables of ours were dropped, while the migrations that made them are recorded as done.
     #[error(
@@ -67,7 +67,9 @@ pub enum StoreError {
         version: i32,
     },
     /// A mission that was just claimed has no rows: a policy is missing, for the moment or for good.
-    #[error("its rows are not visible: no policy of sync_changes shows them to their user")]
+    #[error(
+        "its rows are not visible: no policy of sync_changes shows them to their user, mana-sync makes it when it starts"
+    )]
     Invisible,
     /// A device wrote the mission while we did, each time we tried.
     #[error("its user keeps writing it")]
@@ -112,6 +114,13 @@ impl StoreError {
     pub fn is_refusal_by_server(&self) -> bool {
         matches!(self, Self::Database(error) if self.blame() == Blame::Database && sqlstate::is_refusal(error))
     }
+}
+
+/// What is missing, and `mana-ai migrate` as the remedy, unless it is all mana-sync's: those problems say so themselves.
+fn with_remedy(problems: &str) -> String {
+    let ours = problems.split("; ").any(|problem| !problem.contains("mana-sync"));
+    let remedy = if ours { ": run `mana-ai migrate`" } else { "" };
+    format!("({problems}){remedy}")
 }
 
 fn told_of_migration(error: &MigrateError) -> String {

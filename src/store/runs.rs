@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::schedule::claimed::ClaimedMission;
-use super::{DbTime, Store, StoreError};
+use super::{DbTime, Store, StoreError, UserTx};
 use crate::domain::run::{RunEnd, RunOutcome};
 
 /// Ends the claimed mission's run. One that has ended stays as it is, so that a late end does not hide a plan that
@@ -132,6 +132,42 @@ pub async fn list(store: &Store, filter: &RunFilter, limit: u32) -> Result<Vec<R
             Ok(runs.fetch_all(&mut **tx).await?)
         })
         .await
+}
+
+/// How a slot of a mission ended, by its last attempt.
+#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct EndedSlot {
+    /// The mission's `record_id`.
+    #[serde(skip)]
+    pub mission_id: String,
+    /// The slot.
+    #[schema(value_type = String, format = DateTime)]
+    pub slot: DbTime,
+    /// `planned` or `slot-failed`.
+    pub outcome: String,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// When its last attempt ended.
+    #[schema(value_type = String, format = DateTime)]
+    pub ended_at: DbTime,
+}
+
+/// How the last slot of each mission of the transaction's user ended, or of the one mission named. Of slots that the
+/// ledger has forgotten nothing is told.
+///
+/// # Errors
+/// Whatever the database answers.
+pub async fn last_slots(tx: &mut UserTx, mission_id: Option<&str>) -> Result<Vec<EndedSlot>, StoreError> {
+    let ended = sqlx::query_as(
+        "SELECT DISTINCT ON (mission_id) mission_id, slot, outcome, reason, finished_at AS ended_at
+         FROM mana_ai.mission_runs
+         WHERE user_id = $1 AND ($2::text IS NULL OR mission_id = $2) AND outcome IN ($3, $4)
+         ORDER BY mission_id, id DESC",
+    );
+    let ended = ended.bind(tx.user_id().to_owned()).bind(mission_id);
+    let ended = ended.bind(RunOutcome::Planned.as_str()).bind(RunOutcome::SlotFailed.as_str());
+    Ok(ended.fetch_all(&mut **tx).await?)
 }
 
 /// How many runs one transaction looks at.

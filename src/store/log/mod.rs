@@ -5,6 +5,7 @@ pub mod append;
 pub mod read;
 mod rounds;
 pub mod schedule_fields;
+pub mod seen;
 pub mod setup;
 pub mod shape;
 pub mod view;

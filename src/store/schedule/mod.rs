@@ -13,3 +13,7 @@ pub mod release;
 pub mod scheduled;
 pub mod transition;
 pub(in crate::store) mod write;
+
+/// The longest that the ids of a user and a mission may be together, in bytes: both are the key of a row. The view leaves
+/// longer ones out, see `view.sql`.
+pub const LONGEST_IDS: usize = 1024;

@@ -29,6 +29,18 @@ pub async fn scheduled(tx: &mut UserTx, mission_id: Option<&str>) -> Result<Vec<
     Ok(rows.bind(user_id).bind(mission_id).fetch_all(&mut **tx).await?)
 }
 
+/// How many missions of the transaction's user are being planned.
+///
+/// # Errors
+/// Whatever the database answers.
+pub async fn leased_missions(tx: &mut UserTx) -> Result<i64, StoreError> {
+    let leased = sqlx::query_scalar(concat!(
+        "SELECT count(*) FROM mana_ai.mission_schedule WHERE user_id = $1 AND ",
+        leased!(),
+    ));
+    Ok(leased.bind(tx.user_id().to_owned()).fetch_one(&mut **tx).await?)
+}
+
 /// How much there is in the schedule, over all replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub struct ScheduleCounts {

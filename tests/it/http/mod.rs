@@ -3,3 +3,4 @@
 pub mod operations;
 pub mod routes;
 pub mod slow_clients;
+mod why;

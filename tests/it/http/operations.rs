@@ -9,18 +9,18 @@ use crate::http::routes::Served;
 use crate::support::{KEY, due_mission, mission, now, soon, with};
 
 impl Served {
-    async fn ask(&self, method: Method, path: &str) -> (StatusCode, Value) {
+    pub async fn ask(&self, method: Method, path: &str) -> (StatusCode, Value) {
         let request = self.request(method, &format!("/internal/{path}")).header("x-service-key", KEY);
         self.json(request).await
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub async fn get(&self, path: &str) -> Value {
         let (status, body) = self.ask(Method::GET, path).await;
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
         body
     }
 
-    async fn post(&self, path: &str) -> (StatusCode, Value) {
+    pub async fn post(&self, path: &str) -> (StatusCode, Value) {
         self.ask(Method::POST, path).await
     }
 }
@@ -47,7 +47,10 @@ async fn missions_say_where_they_stand() {
         (found["due"].as_bool().unwrap(), found["reason"].as_str().unwrap().to_owned())
     };
     let before = served.get("missions?user=alice").await;
-    assert!(reason(&before, "due").1.ends_with("the next tick will see it"), "{before}");
+    assert!(
+        reason(&before, "due").1.contains("; the next tick will see it; no tick has ever ended"),
+        "{before}"
+    );
     assert_eq!(reason(&before, "off"), (false, "state is paused".into()));
     assert!(reason(&before, "later").1.starts_with("not before "));
     assert!(reason(&before, "odd").1.starts_with("cannot be planned: cadence is none of"));
@@ -60,7 +63,7 @@ async fn missions_say_where_they_stand() {
     let waiting = served.get("missions/alice/due").await;
     assert_eq!(waiting["due"], false);
     let told = waiting["reason"].as_str().unwrap();
-    assert!(told.contains("tried 1 time(s), next not before") && told.contains("500"), "{told}");
+    assert!(told.contains("it was tried 1 time(s), and waits until ") && told.contains("500"), "{told}");
     assert_eq!(
         (&waiting["schedule"]["attempts"], &waiting["runs"][0]["outcome"]),
         (&json!(1), &json!("failed"))
