@@ -103,9 +103,10 @@ async fn migrate_on(db: &mut PgConnection, shape: &Shape) -> Result<(), StoreErr
     match survey_on(db).await?.access() {
         Ok(()) => {}
         Err(StoreError::NotSetUp(missing)) => {
-            tracing::info!(%missing, "setting up the database");
             grant_access(db, shape).await?;
             survey_on(db).await?.access()?;
+            // Said once it is done: a set-up that fails is tried every few seconds.
+            tracing::info!(was_missing = %missing, "roles, view, policies and grants are set up");
         }
         Err(error) => return Err(error),
     }

@@ -24,6 +24,17 @@ SELECT problem FROM own, LATERAL (VALUES
 ) AS checks (fine, problem) WHERE fine IS NOT TRUE"
 );
 
+/// What the migrations make and is not there: tables, and columns that a table of an earlier version lacks.
+const MISSING_TABLES: &str = "
+SELECT format('the table mana_ai.%s is missing', name)
+FROM unnest(ARRAY['mission_schedule', 'refresh_cursor', 'mission_runs', 'replicas', 'pause', 'mission_healing']) AS name
+WHERE NOT EXISTS (SELECT FROM pg_class WHERE relname = name AND relnamespace = to_regnamespace('mana_ai'))
+UNION ALL
+SELECT format('the column mana_ai.%s.%s is missing', relname, name)
+FROM (VALUES ('mission_runs', 'calls'), ('replicas', 'user_concurrency')) AS later (of_table, name)
+JOIN pg_class ON relname = of_table AND relnamespace = to_regnamespace('mana_ai')
+WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attname = name AND NOT attisdropped)";
+
 /// How [`PROBLEMS`] ends of a login that may not become the role.
 const NOT_A_MEMBER: &str = "is not in role mana_ai";
 
@@ -130,13 +141,7 @@ pub(super) async fn survey_on(db: &mut PgConnection) -> Result<Survey, StoreErro
     }
     let excess = login::excess(&mut tx).await?;
     let index = sqlx::query_scalar(INDEX_IS_VALID).fetch_optional(&mut *tx).await?.unwrap_or(false);
-    let missing_tables = sqlx::query_scalar(
-        "SELECT format('the table mana_ai.%s is missing', name)
-         FROM unnest(ARRAY['mission_schedule', 'refresh_cursor', 'mission_runs', 'replicas', 'pause', 'mission_healing']) AS name
-         WHERE NOT EXISTS (SELECT FROM pg_class WHERE relname = name AND relnamespace = to_regnamespace('mana_ai'))",
-    )
-    .fetch_all(&mut *tx)
-    .await?;
+    let missing_tables = sqlx::query_scalar(MISSING_TABLES).fetch_all(&mut *tx).await?;
     login::commit(tx).await?;
     Ok(Survey { server, login, excess, writable, log, problems, missing_tables, index })
 }

@@ -7,11 +7,13 @@ use mana_ai::demo::llm::{Behaviour, StandIn};
 use mana_ai::store::log::read::fold_mission;
 use mana_ai::store::schedule::refresh::refresh;
 use mana_ai::store::{Store, StoreError, UserTx, access, preflight};
+use nix::sys::signal::Signal;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+use crate::app::process::{Serving, command};
 use crate::store::leases;
 use crate::support::{TestDb, World, claim_due, config, due_mission, soon};
 
@@ -156,6 +158,21 @@ async fn a_login_that_may_not_is_given_the_sql() {
     World::device_on(&pool, &store, "alice").create_mission("m1", due_mission()).await.unwrap();
     check_walls(&store).await;
     store.close();
+    drop_login(db, pool).await;
+}
+
+/// The service tries again every five seconds. Its one warning must not drown in what it does before it fails.
+#[tokio::test]
+async fn a_set_up_that_fails_is_told_once() {
+    let (db, world) = (TestDb::empty().await, World::new().await);
+    let (url, pool) = plain_login(&db, false).await;
+    let mut serve = command(&world, &["serve"]);
+    serve.env("DATABASE_URL", &url);
+    let serving = Serving::start(serve).await;
+    soon(serving.until_logged("no ticks yet, still trying", 1)).await;
+    serving.signal(Signal::SIGTERM);
+    let (_, log) = serving.end().await;
+    assert!(!log.contains("mana_ai::store"), "{log}");
     drop_login(db, pool).await;
 }
 

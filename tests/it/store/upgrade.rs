@@ -48,3 +48,18 @@ async fn what_an_older_version_left_is_replaced_and_serves_it_still() {
     access::verify(&world.store).await.unwrap();
     assert_eq!(world.db.count(OLD_QUESTION).await, 2);
 }
+
+/// Without its columns this version could claim, call and write nothing down.
+#[tokio::test]
+async fn tables_of_an_older_version_are_not_set_up() {
+    let world = World::with(&[("MIGRATE_ON_START", "false")]).await;
+    let older = "ALTER TABLE mana_ai.mission_runs DROP COLUMN calls; DELETE FROM mana_ai._sqlx_migrations WHERE version = 6;
+        DROP INDEX mana_ai.mission_runs_of_user";
+    world.db.admin.execute(older).await.unwrap();
+    world.device("alice").create_mission("m1", due_mission()).await.unwrap();
+    let stats = world.tick().await;
+    assert!(stats.errors[0].contains("the column mana_ai.mission_runs.calls is missing"), "{stats:?}");
+    assert!(world.llm.requests().is_empty());
+    access::migrate(&world.store).await.unwrap();
+    assert_eq!(world.tick().await.plans_written_back, 1);
+}
