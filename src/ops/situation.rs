@@ -112,10 +112,7 @@ fn held_by_its_row(row: &Scheduled, hold: Option<Hold>) -> Option<String> {
 
 /// A time span in its largest unit, rounded down.
 fn told_age(seconds: i64) -> String {
-    match seconds {
-        ..120 => format!("{seconds} s"),
-        ..7_200 => format!("{} min", seconds / 60),
-        ..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
+    const UNITS: [(i64, &str); 4] = [(86_400, "days"), (3_600, "h"), (60, "min"), (1, "s")];
+    let (length, unit) = UNITS.into_iter().find(|(length, _)| seconds >= 2 * length).unwrap_or((1, "s"));
+    format!("{} {unit}", seconds / length)
 }
