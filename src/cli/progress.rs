@@ -49,7 +49,8 @@ fn draw(bar: &ProgressBar, runner: &Runner) {
         |template| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     if let Some((rows, all)) = runner.store().refresh_progress().now() {
         bar.set_style(template("folding the log {wide_bar} {pos}/{len} rows, {eta} left"));
-        bar.set_length(all);
+        // A longer log is not counted to its end.
+        bar.set_length(all.max(rows));
         bar.set_position(rows);
     } else {
         let (done, at_work) = (metrics.plans_written_back_total.get(), metrics.in_flight_missions.get());

@@ -78,8 +78,10 @@ metrics! {
     healed_total: IntCounterVec = counters(["what"], [["iterations"], ["feedback"], ["statuses"], ["proposals"]]);
     /// Time from the start of a refresh to its end, in seconds; refreshes left to another replica are not counted.
     refresh_duration_seconds: Histogram = histogram(&TICK_BUCKETS);
-    /// Rows of the schedule that differed from the whole log and were corrected; the first fold of a database counts
-    /// all its rows.
+    /// Rows of the log that were read to compare the schedule with the whole log.
+    comparison_rows_total: IntCounter = IntCounter::with_opts;
+    /// Rows of the schedule that differed from the whole log and were corrected; the first comparison of a database counts
+    /// all missions that are older than the overlap.
     schedule_mended_total: IntCounter = IntCounter::with_opts;
 
     /// Duration of mana-llm calls in seconds, by the model that answered; model is none where nothing answered.
@@ -94,6 +96,9 @@ metrics! {
     due_missions: IntGauge = IntGauge::with_opts;
     /// How long the oldest slot that could be claimed had been due when the last tick ended, in seconds.
     oldest_due_slot_age_seconds: Gauge = Gauge::with_opts;
+    /// How long before the end of the last tick the last complete comparison with the whole log had begun, in seconds; 0
+    /// before the first.
+    comparison_age_seconds: Gauge = Gauge::with_opts;
     /// Missions that wait for a new row and count as quarantined, when the last tick ended; counted up to 10000.
     quarantined_missions: IntGauge = IntGauge::with_opts;
     /// Attempts in flight in this process.
@@ -185,6 +190,7 @@ impl Metrics {
     pub fn set_schedule(&self, counts: &ScheduleCounts) {
         self.due_missions.set(counts.due);
         self.oldest_due_slot_age_seconds.set(counts.oldest_age().as_secs_f64());
+        self.comparison_age_seconds.set(counts.comparison_age().as_secs_f64());
         self.quarantined_missions.set(counts.quarantined);
     }
 

@@ -33,6 +33,14 @@ pub struct Status {
     /// When the schedule last followed the log.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub refreshed_at: Option<DbTime>,
+    /// When the last comparison with the whole log that came to its end began.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub compared_at: Option<DbTime>,
+    /// When the comparison under way began; null between two of them.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub comparing_since: Option<DbTime>,
+    /// Rows of the log that the comparison under way has read so far.
+    pub compared_rows: i64,
     /// The processes that were seen in the last day, the latest first.
     pub replicas: Vec<Replica>,
 }
@@ -42,8 +50,18 @@ pub struct Status {
 /// # Errors
 /// Whatever the database answers.
 pub async fn status(store: &Store) -> Result<Status, StoreError> {
-    let ScheduleCounts { now, due, oldest_due, leases, quarantined, over_budget, refreshed_at } =
-        counts(store).await?;
+    let ScheduleCounts {
+        now,
+        due,
+        oldest_due,
+        leases,
+        quarantined,
+        over_budget,
+        refreshed_at,
+        compared_at,
+        comparing_since,
+        compared_rows,
+    } = counts(store).await?;
     let asked = store.transaction(async |tx| Ok((paused_since(tx).await?, replicas(tx).await?)));
     let (paused_since, replicas) = asked.await?;
     Ok(Status {
@@ -55,6 +73,9 @@ pub async fn status(store: &Store) -> Result<Status, StoreError> {
         quarantined,
         over_budget,
         refreshed_at,
+        compared_at,
+        comparing_since,
+        compared_rows,
         replicas,
     })
 }

@@ -7,6 +7,7 @@ use super::Runner;
 use crate::domain::run::RunOutcome;
 use crate::metrics::Metrics;
 use crate::store::schedule::claimed::ClaimedMission;
+use crate::store::schedule::follow::Found;
 use crate::store::schedule::queries::counts;
 use crate::store::schedule::refresh::Refreshed;
 
@@ -31,11 +32,15 @@ impl Runner {
         if !refreshed.elsewhere {
             metrics.refresh_duration_seconds.observe(took.as_secs_f64());
         }
-        metrics.refresh_rows_total.inc_by(refreshed.rows);
-        metrics.mission_errors_total.inc_by(refreshed.unreadable.len() as u64);
-        if refreshed.whole {
-            metrics.schedule_mended_total.inc_by(refreshed.changed);
-        }
+        metrics.refresh_rows_total.inc_by(refreshed.found.rows);
+        metrics.mission_errors_total.inc_by(refreshed.found.unreadable.len() as u64);
+    }
+
+    pub(super) fn count_comparison(&self, found: &Found) {
+        let metrics = self.metrics();
+        metrics.comparison_rows_total.inc_by(found.rows);
+        metrics.mission_errors_total.inc_by(found.unreadable.len() as u64);
+        metrics.schedule_mended_total.inc_by(found.changed);
     }
 
     pub(super) fn count_claim(&self, claimed: &[ClaimedMission]) {

@@ -8,6 +8,7 @@ mod healing;
 pub mod heartbeat;
 mod on_demand;
 mod readiness;
+mod refresh;
 mod schedule_loop;
 pub mod stats;
 mod tick;
@@ -27,6 +28,7 @@ use crate::attempt::Worker;
 use crate::runner::heartbeat::Heartbeat;
 use crate::store::Store;
 use crate::store::healing::QueuedLook;
+use crate::store::schedule::seen::Seen;
 
 /// The settings of a runner.
 #[derive(Debug, Clone)]
@@ -60,7 +62,9 @@ pub struct Runner {
     last_answer: Mutex<LastAnswer>,
     /// Filled once the database is set up.
     prepared: OnceCell<()>,
-    /// Has this process compared the schedule with the whole log?
+    /// The rows of the overlap that this process has followed. Held while the schedule is refreshed.
+    seen: Mutex<Seen>,
+    /// Has a comparison with the whole log been under way since this process started?
     reconciled: AtomicBool,
     /// Are there more old runs than one call removes?
     prunable: AtomicBool,
@@ -86,6 +90,7 @@ impl Runner {
             running: AtomicBool::new(false),
             last_answer: Mutex::default(),
             prepared: OnceCell::new(),
+            seen: Mutex::default(),
             reconciled: AtomicBool::new(false),
             prunable: AtomicBool::new(false),
             last_look: std::sync::Mutex::default(),

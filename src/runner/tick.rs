@@ -1,6 +1,5 @@
 //! One tick: set-up, preflight, refresh of the schedule, then claim and plan until nothing is left.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -14,16 +13,14 @@ use crate::domain::run::RunOutcome;
 use crate::domain::time::iso;
 use crate::runner::stats::TickStats;
 use crate::store::replicas;
-use crate::store::runs::prune;
 use crate::store::schedule::claimed::ClaimedMission;
-use crate::store::schedule::refresh::refresh;
 use crate::store::{DbTime, Preflight, StoreError, preflight};
 use crate::telemetry::ms;
 
 /// Slack that the watchdog allows an attempt, beyond the attempt's own timeouts.
 const ATTEMPT_SLACK: Duration = Duration::from_mins(5);
-/// How long the watchdog lets the steps before the first claim take: setting the database up and folding the whole log
-/// are the longest of a tick.
+/// How long the watchdog lets the steps before a claim take: setting the database up and following a flood of new rows are
+/// the longest of a tick.
 const BEFORE_CLAIMS_ALLOWANCE: Duration = Duration::from_mins(45);
 
 impl Runner {
@@ -85,78 +82,53 @@ impl Runner {
     }
 
     async fn run_steps(&self, claim_for: Option<Duration>, stats: &mut TickStats) -> Result<(), StoreError> {
-        self.heartbeat.expect_within(BEFORE_CLAIMS_ALLOWANCE);
-        // Before the first claim a stop need not wait for anything, so these steps are cut off.
-        let preflight = tokio::select! {
-            biased;
-            () = self.stop.cancelled() => return Ok(()),
-            preflight = self.before_claims(stats) => preflight?,
+        let Some((preflight, mut more)) = self.unless_stopped(self.before_claims(stats)).await? else {
+            return Ok(());
         };
         self.metrics().paused.set(i64::from(preflight.paused_since.is_some()));
         if let Some(DbTime(since)) = preflight.paused_since {
             stats.errors.push(format!("paused since {}: POST /internal/resume ends it", iso(since)));
             return Ok(());
         }
-        self.heal_missions().await?;
         self.worker.llm.retry_configuration();
-        self.plan_all(preflight.now, claim_for, stats).await?;
+        loop {
+            self.heal_missions().await?;
+            self.plan_all(preflight.now, claim_for, stats).await?;
+            // A tick on request works off the whole log, and plans in between; one of the loop leaves it to the next.
+            if !more || claim_for.is_some() {
+                break;
+            }
+            self.heartbeat.tick_finished();
+            more = self.unless_stopped(self.compare_schedule(stats)).await?.unwrap_or(false);
+        }
         if stats.due_mission_count == 0 && !self.stop.is_cancelled() {
             self.worker.llm.probe_configuration().await;
         }
         Ok(())
     }
 
-    async fn before_claims(&self, stats: &mut TickStats) -> Result<Preflight, StoreError> {
+    /// Before a claim a stop need not wait for anything: `None` where `steps` were cut off.
+    async fn unless_stopped<T>(
+        &self,
+        steps: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<Option<T>, StoreError> {
+        self.heartbeat.expect_within(BEFORE_CLAIMS_ALLOWANCE);
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Ok(None),
+            done = steps => done.map(Some),
+        }
+    }
+
+    /// `true` beside the preflight where the schedule is not yet compared with the whole log.
+    async fn before_claims(&self, stats: &mut TickStats) -> Result<(Preflight, bool), StoreError> {
         self.prepare().await?;
         // Before anything else: where nothing can be stored, no model is asked.
         let preflight = preflight(&self.worker.store).await?;
         stats.scanned_at = iso(preflight.now);
         self.refresh_schedule(stats).await?;
-        Ok(preflight)
-    }
-
-    /// Refreshes the schedule from the log. Where that fails, the tick goes on with the schedule as it is, because an
-    /// attempt folds its mission afresh anyway; but where the database itself is gone, the tick ends.
-    pub(super) async fn refresh_schedule(&self, stats: &mut TickStats) -> Result<(), StoreError> {
-        let whole = !self.reconciled.load(Ordering::Relaxed);
-        let began = Instant::now();
-        let refreshed = match refresh(&self.worker.store, self.settings.refresh_overlap, whole).await {
-            Ok(refreshed) => refreshed,
-            Err(
-                error @ (StoreError::NoAnswer(_)
-                | StoreError::Begin(sqlx::Error::Io(_))
-                | StoreError::Database(sqlx::Error::Io(_))),
-            ) => return Err(error),
-            Err(error) => {
-                tracing::error!(%error, "schedule not refreshed");
-                stats.errors.push(error.to_string());
-                return Ok(());
-            }
-        };
-        self.count_refresh(&refreshed, began.elapsed());
-        self.reconciled.fetch_or(refreshed.whole, Ordering::Relaxed);
-        if refreshed.elsewhere {
-            tracing::info!("another replica refreshes the schedule, this tick takes it as it is");
-        }
-        stats.count_unreadable(refreshed.unreadable);
-        if refreshed.whole {
-            tracing::info!(mended = refreshed.changed, "schedule compared with the whole log");
-        }
-        if refreshed.whole || self.prunable.load(Ordering::Relaxed) {
-            self.prune_runs().await;
-        }
-        Ok(())
-    }
-
-    /// Removes old runs from the ledger. A failure is only logged: old runs stop no mission.
-    async fn prune_runs(&self) {
-        match prune(&self.worker.store, self.settings.run_retention).await {
-            Ok(pruned) => {
-                self.prunable.store(pruned.more, Ordering::Relaxed);
-                tracing::debug!(removed = pruned.removed, "runs pruned");
-            }
-            Err(error) => tracing::warn!(%error, "runs not pruned"),
-        }
+        let more = self.compare_schedule(stats).await?;
+        Ok((preflight, more))
     }
 
     /// Keeps up to `concurrency` attempts in flight until nothing is left that was due at `due_at`, the time to claim

@@ -1,11 +1,11 @@
 //! The missions to look at for what a stale list hid, `mana_ai.mission_healing`: the refresh queues a mission once for
 //! each row of a device beside rows of ours; what a look did is kept for whoever asks.
 
-use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{DbTime, Store, StoreError, UserTx, sql_time};
+use super::log::keys::MissionKeys;
+use super::{DbTime, Store, StoreError, Tx, UserTx};
 use crate::domain::healing::Lost;
 
 /// A mission to look at.
@@ -30,60 +30,32 @@ pub enum Look {
     Left(String),
 }
 
-/// Queues the missions that `$missions` selects with the number of their rows, where that is not the number that was
-/// noticed before. Reads the keys of the rows alone, which unpacks no `data`.
-macro_rules! notice {
-    ($missions:literal) => {
-        concat!(
-            "INSERT INTO mana_ai.mission_healing AS old (user_id, mission_id, change_count)
-             SELECT noticed.* FROM (",
-            $missions,
-            ") AS noticed (user_id, mission_id, change_count)
-             LEFT JOIN mana_ai.mission_healing AS known USING (user_id, mission_id)
-             WHERE known.change_count IS DISTINCT FROM noticed.change_count
-             -- Fewer rows than before: some of the log were removed, and what is left has not been looked at.
-             ON CONFLICT (user_id, mission_id) DO UPDATE SET change_count = excluded.change_count,
-                 checked_count = CASE WHEN excluded.change_count < old.change_count THEN 0 ELSE old.checked_count END"
-        )
-    };
-}
+/// Where the number of rows is not the one that was noticed before.
+const NOTICE: &str = "
+INSERT INTO mana_ai.mission_healing AS old (user_id, mission_id, change_count)
+SELECT noticed.* FROM unnest($1::text[], $2::text[], $3::bigint[]) AS noticed (user_id, mission_id, change_count)
+LEFT JOIN mana_ai.mission_healing AS known USING (user_id, mission_id)
+WHERE known.change_count IS DISTINCT FROM noticed.change_count
+-- Fewer rows than before: some of the log were removed, and what is left has not been looked at.
+ON CONFLICT (user_id, mission_id) DO UPDATE SET change_count = excluded.change_count,
+    checked_count = CASE WHEN excluded.change_count < old.change_count THEN 0 ELSE old.checked_count END";
 
-/// In one pass over the rows. A join of the view with itself takes minutes at some ten thousand rows while the planner
-/// has no statistics, as on a log that was just restored.
-const NOTICE_WHOLE: &str = notice!(
-    "SELECT user_id, record_id, count(*) FROM mana_ai.mission_writers
-     GROUP BY user_id, record_id HAVING bool_or(ours) AND bool_or(NOT ours)"
-);
-/// By the index on `created_at`, and then by each mission's key: few missions have a row newer than `$1`.
-const NOTICE_TOUCHED: &str = notice!(
-    "SELECT user_id, record_id, count(*)
-     FROM (SELECT DISTINCT user_id, record_id FROM mana_ai.mission_writers WHERE created_at > $1 AND NOT ours) AS touched
-     JOIN mana_ai.mission_writers USING (user_id, record_id)
-     GROUP BY user_id, record_id HAVING bool_or(ours)"
-);
-
-/// Missions whose rows are gone.
-const FORGET: &str = "
-DELETE FROM mana_ai.mission_healing AS old WHERE NOT EXISTS (
-    SELECT FROM mana_ai.mission_writers WHERE (user_id, record_id) = (old.user_id, old.mission_id))";
-
-/// Queues every mission with rows of ours that has a row of a device newer than `since`, or at all where that is
-/// `None`, unless it was looked at with that row.
-///
-/// # Errors
-/// Whatever the database answers.
+/// Queues these missions, which have rows of ours and a device's, each unless it was looked at with all its rows.
 #[tracing::instrument(level = "debug", skip_all)]
-pub async fn notice(store: &Store, since: Option<Timestamp>) -> Result<(), StoreError> {
-    let noticed = match since {
-        None => sqlx::query(NOTICE_WHOLE),
-        Some(since) => sqlx::query(NOTICE_TOUCHED).bind(sql_time(since)),
-    };
-    let mut tx = super::schedule::write::begin_long(store).await?;
-    noticed.execute(&mut *tx).await?;
-    if since.is_none() {
-        sqlx::query(FORGET).execute(&mut *tx).await?;
+pub(in crate::store) async fn notice(
+    tx: &mut Tx,
+    missions: impl Iterator<Item = &MissionKeys>,
+) -> Result<(), StoreError> {
+    let (mut users, mut ids, mut counts) = (vec![], vec![], vec![]);
+    for mission in missions {
+        users.push(mission.user_id.as_str());
+        ids.push(mission.mission_id.as_str());
+        counts.push(mission.rows);
     }
-    tx.commit().await
+    if !ids.is_empty() {
+        sqlx::query(NOTICE).bind(users).bind(ids).bind(counts).execute(&mut **tx).await?;
+    }
+    Ok(())
 }
 
 /// The next missions to look at, at most `limit`, in the order of their ids after the one named.

@@ -16,6 +16,9 @@ use mana_ai::runner::Runner;
 use mana_ai::runner::stats::TickStats;
 use mana_ai::store::schedule::claim::{ClaimScope, ClaimTerms, claim};
 use mana_ai::store::schedule::claimed::ClaimedMission;
+use mana_ai::store::schedule::compare::{Stage, compare};
+use mana_ai::store::schedule::refresh::refresh;
+use mana_ai::store::schedule::seen::Seen;
 use mana_ai::store::{Store, access};
 use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
@@ -35,6 +38,23 @@ pub const TERMS: ClaimTerms =
 /// Claims at most eight missions that were due at `at`.
 pub async fn claim_due(store: &Store, at: Timestamp) -> Vec<ClaimedMission> {
     claim(store, TERMS, ClaimScope::Due { at, missions: 8, poison_candidate: true }).await.unwrap()
+}
+
+/// For refreshes by hand: as long as the service's own.
+pub const OVERLAP: Duration = Duration::from_secs(600);
+
+/// A refresh by a process that has seen nothing yet. Returns how many rows of the schedule changed.
+pub async fn refreshed(store: &Store) -> u64 {
+    let refreshed = refresh(store, &mut Seen::default(), OVERLAP).await.unwrap();
+    assert!(!refreshed.elsewhere);
+    refreshed.found.changed
+}
+
+/// A comparison with the whole log, to its end. Returns how many rows of the schedule were not as the log has them.
+pub async fn compared(store: &Store) -> u64 {
+    let compared = compare(store, true, SOON).await.unwrap();
+    assert_eq!(compared.stage, Stage::Ended);
+    compared.found.changed
 }
 
 static SERVER: OnceCell<Server> = OnceCell::const_new();

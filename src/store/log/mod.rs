@@ -2,13 +2,13 @@
 //! through which the schedule follows the log.
 
 pub mod append;
+pub(in crate::store) mod keys;
 pub mod read;
 mod rounds;
 pub mod schedule_fields;
 pub mod seen;
 pub mod setup;
 pub mod shape;
-pub mod view;
 
 /// The oid of the table, or SQL's NULL. From the catalogs, which everybody may read: a name is looked up only for who may
 /// use its schema.

@@ -52,7 +52,7 @@ SELECT problem FROM own, LATERAL (VALUES
         'no policy of sync_changes lets a user''s own rows be read and written, mana-sync makes it when it starts'),
     ((SELECT fine FROM views WHERE relname = 'mission_changes'),
         'the view mana_ai.mission_changes is missing, closed, or of an older version'),
-    ((SELECT fine FROM views WHERE relname = 'mission_writers'),
-        'the view mana_ai.mission_writers is missing, closed, or of an older version')
+    ((SELECT fine FROM views WHERE relname = 'mission_keys'),
+        'the view mana_ai.mission_keys is missing, closed, or of an older version')
 ) AS checks (fine, problem) WHERE fine IS NOT TRUE AND me IS NOT NULL AND reader IS NOT NULL"
 );

@@ -61,14 +61,32 @@ END $$;
 DO $$ DECLARE admin text := current_user;
 BEGIN
     SET LOCAL ROLE mana_ai;
+    IF substring(obj_description(to_regclass('mana_ai.mission_keys'), 'pg_class') FROM '^mana-ai access (\d+)$')::int > 1 THEN
+        EXECUTE format('SET LOCAL ROLE %I', admin);
+        RETURN;
+    END IF;
+    DROP VIEW IF EXISTS mana_ai.mission_keys;
+    SET LOCAL ROLE mana_ai_reader;
+    -- Who wrote which row when: the keys alone, so that asking unpacks no data. A view of its own, so that a replica of an
+    -- older version finds the other one as it knows it.
+    CREATE VIEW mana_ai.mission_keys AS
+    SELECT id, user_id, record_id, created_at, client_id = 'mana-ai-runner' AS ours
+    FROM public.sync_changes
+    WHERE app_id = 'ai' AND table_name = 'aiMissions' AND octet_length(user_id) + octet_length(record_id) <= 1024;
+    COMMENT ON VIEW mana_ai.mission_keys IS 'mana-ai access 1';
+    GRANT SELECT ON mana_ai.mission_keys TO mana_ai;
+    EXECUTE format('SET LOCAL ROLE %I', admin);
+END $$;
+DO $$ DECLARE admin text := current_user;
+BEGIN
+    SET LOCAL ROLE mana_ai;
     IF substring(obj_description(to_regclass('mana_ai.mission_writers'), 'pg_class') FROM '^mana-ai access (\d+)$')::int > 1 THEN
         EXECUTE format('SET LOCAL ROLE %I', admin);
         RETURN;
     END IF;
     DROP VIEW IF EXISTS mana_ai.mission_writers;
     SET LOCAL ROLE mana_ai_reader;
-    -- Who wrote which row: the keys alone, so that asking unpacks no data. A view of its own, so that a replica of an
-    -- older version finds the other one as it knows it.
+    -- The same without the ids, for replicas of an older version, which ask this one.
     CREATE VIEW mana_ai.mission_writers AS
     SELECT user_id, record_id, created_at, client_id = 'mana-ai-runner' AS ours
     FROM public.sync_changes

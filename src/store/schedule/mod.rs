@@ -4,13 +4,18 @@
 pub mod change;
 pub mod claim;
 pub mod claimed;
+pub mod compare;
+mod cursor;
 pub mod due;
+pub mod follow;
 pub mod heal;
+mod orphans;
 pub mod progress;
 pub mod queries;
 pub mod refresh;
 pub mod release;
 pub mod scheduled;
+pub mod seen;
 pub mod transition;
 pub(in crate::store) mod write;
 

@@ -1,4 +1,4 @@
-//! How far a fold of the whole log is, for whoever watches at a terminal.
+//! How far the comparison with the whole log is, for whoever watches at a terminal.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -11,12 +11,12 @@ pub struct RefreshProgress {
 }
 
 impl RefreshProgress {
-    /// From now on a whole fold counts the log's rows first, which takes a fraction of its time.
+    /// From now on a comparison counts the log's rows first, which takes a fraction of its time.
     pub fn watch(&self) {
         self.watched.store(true, Ordering::Relaxed);
     }
 
-    /// Rows read and rows in all, while a whole fold is at work.
+    /// Rows read and rows in all, while a comparison is under way.
     pub fn now(&self) -> Option<(u64, u64)> {
         let all = self.all.load(Ordering::Relaxed);
         (all > 0).then(|| (self.rows.load(Ordering::Relaxed), all))
@@ -26,7 +26,7 @@ impl RefreshProgress {
         self.watched.load(Ordering::Relaxed)
     }
 
-    /// A fold of `all` rows begins.
+    /// A comparison of `all` rows begins.
     pub(in crate::store) fn begin(&self, all: u64) {
         self.rows.store(0, Ordering::Relaxed);
         self.all.store(all, Ordering::Relaxed);

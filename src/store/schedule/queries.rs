@@ -58,12 +58,24 @@ pub struct ScheduleCounts {
     pub over_budget: i64,
     /// When the schedule last followed the log.
     pub refreshed_at: Option<DbTime>,
+    /// When the last comparison with the whole log that came to its end began.
+    pub compared_at: Option<DbTime>,
+    /// When the comparison under way began.
+    pub comparing_since: Option<DbTime>,
+    /// Rows of the log that it has read so far.
+    pub compared_rows: i64,
 }
 
 impl ScheduleCounts {
     /// For how long the oldest due mission has been due; zero where none is.
     pub fn oldest_age(&self) -> Duration {
         let age = self.oldest_due.map(|slot| self.now.0.duration_since(slot.0));
+        age.and_then(|age| Duration::try_from(age).ok()).unwrap_or_default()
+    }
+
+    /// How long ago the last comparison with the whole log began; zero where none has come to its end.
+    pub fn comparison_age(&self) -> Duration {
+        let age = self.compared_at.map(|began| self.now.0.duration_since(began.0));
         age.and_then(|age| Duration::try_from(age).ok()).unwrap_or_default()
     }
 }
@@ -99,7 +111,9 @@ const COUNTS: &str = concat!(
     ") AS leases,
          (SELECT count(*) FROM set_aside) AS quarantined,
          (SELECT count(*) FROM over_budget) AS over_budget,
-         (SELECT refreshed_at FROM mana_ai.refresh_cursor WHERE isfinite(refreshed_at)) AS refreshed_at"
+         nullif(refreshed_at, '-infinity') AS refreshed_at, nullif(reconciled_at, '-infinity') AS compared_at,
+         comparison_began_at AS comparing_since, coalesce(compared_rows, 0) AS compared_rows
+     FROM (VALUES (1)) AS one LEFT JOIN mana_ai.refresh_cursor ON true"
 );
 
 /// Counts what is due, leased and set aside.

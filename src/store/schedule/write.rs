@@ -15,17 +15,30 @@ pub(super) struct MissionSlot {
     pub change_count: i64,
 }
 
-/// A transaction for a fold: half an hour, because a whole fold may take long; more memory, because it sorts; but a
-/// replica that is frozen or cut off loses it after 60 s, so that others can refresh.
-pub(in crate::store) async fn begin_long(store: &Store) -> Result<Tx, StoreError> {
+/// A transaction in which no other replica is at the schedule; `None` where one is at this moment. No statement of it takes
+/// longer than 5 s. Whatever the statistics say, rows are found by their keys, because a batch must not read a whole table;
+/// and plans are made for the keys at hand, because Postgres hashes an array only if it knows it. It has more memory,
+/// because it sorts; but a replica that is frozen or cut off loses it after 60 s, so
+/// that others can follow the log. What a replica writes in it is written under the lock or not at all.
+pub(super) async fn begin_alone(store: &Store) -> Result<Option<Tx>, StoreError> {
     let begin = begin!(
         "work_mem = '64MB'",
-        "statement_timeout = '30min'",
+        "plan_cache_mode = force_custom_plan",
+        "enable_seqscan = off",
+        "enable_hashjoin = off",
+        "enable_mergejoin = off",
+        "statement_timeout = '5s'",
         "tcp_user_timeout = '60s'",
         "idle_in_transaction_session_timeout = '60s'",
         "mana_ai.refreshing = 'on'"
     );
-    store.begin_with(begin).await
+    let mut tx = store.begin_with(begin).await?;
+    let lock = "SELECT pg_try_advisory_xact_lock(hashtextextended('mana_ai.refresh', 0))";
+    if sqlx::query_scalar(lock).fetch_one(&mut *tx).await? {
+        return Ok(Some(tx));
+    }
+    tx.rollback().await?;
+    Ok(None)
 }
 
 /// A row of the schedule that was not as the log has it.
@@ -36,22 +49,17 @@ pub(super) struct Changed {
     pub unreadable: Option<String>,
 }
 
-/// One delete and one upsert in one transaction. A mission whose log says what the schedule already has is not
-/// even locked: the overlap folds the same rows for minutes, and must not undo a wait, or hold up a lease.
+/// One delete and one upsert. A mission whose log says what the schedule already has is not even locked: the same rows
+/// may be folded again and again, which must not undo a wait, or hold up a lease.
 #[tracing::instrument(level = "debug", skip_all)]
-pub(super) async fn write_batch(
-    store: &Store,
-    batch: Vec<MissionSlot>,
-    whole: bool,
+pub(super) async fn write(
+    tx: &mut Tx,
+    missions: Vec<MissionSlot>,
+    forced: bool,
 ) -> Result<Vec<Changed>, StoreError> {
-    if batch.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut tx = begin_long(store).await?;
-    let (off, on): (Vec<_>, Vec<_>) = batch.into_iter().partition(|mission| mission.slot == Ok(None));
-    let mut changed = remove(&mut tx, off, whole).await?;
-    changed.extend(upsert(&mut tx, on, whole).await?);
-    tx.commit().await?;
+    let (off, on): (Vec<_>, Vec<_>) = missions.into_iter().partition(|mission| mission.slot == Ok(None));
+    let mut changed = remove(tx, off, forced).await?;
+    changed.extend(upsert(tx, on, forced).await?);
     Ok(changed)
 }
 
@@ -73,7 +81,7 @@ macro_rules! reset {
 }
 
 /// Rows that the log has otherwise than the schedule, with the reason where they are unreadable. A fold that
-/// read fewer rows than the schedule knows of is older than it, and changes nothing unless it was a whole one.
+/// read fewer rows than the schedule knows of is older than it, and changes nothing unless it is forced.
 const UPSERT: &str = concat!(
     "INSERT INTO mana_ai.mission_schedule AS old (user_id, mission_id, next_run_at, unreadable, change_count)
      SELECT new.* FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::bigint[])
@@ -89,7 +97,10 @@ const UPSERT: &str = concat!(
      RETURNING mission_id, unreadable"
 );
 
-async fn upsert(tx: &mut Tx, missions: Vec<MissionSlot>, whole: bool) -> Result<Vec<Changed>, StoreError> {
+async fn upsert(tx: &mut Tx, missions: Vec<MissionSlot>, forced: bool) -> Result<Vec<Changed>, StoreError> {
+    if missions.is_empty() {
+        return Ok(Vec::new());
+    }
     let (mut users, mut ids, mut slots, mut reasons, mut counts) = (vec![], vec![], vec![], vec![], vec![]);
     for mission in missions {
         users.push(mission.user_id);
@@ -99,12 +110,12 @@ async fn upsert(tx: &mut Tx, missions: Vec<MissionSlot>, whole: bool) -> Result<
         counts.push(mission.change_count);
     }
     let upserted =
-        sqlx::query_as(UPSERT).bind(users).bind(ids).bind(slots).bind(reasons).bind(counts).bind(whole);
+        sqlx::query_as(UPSERT).bind(users).bind(ids).bind(slots).bind(reasons).bind(counts).bind(forced);
     Ok(upserted.fetch_all(&mut **tx).await?)
 }
 
 /// Missions without a slot, but for one that an operator asked for and that is being planned now.
-async fn remove(tx: &mut Tx, missions: Vec<MissionSlot>, whole: bool) -> Result<Vec<Changed>, StoreError> {
+async fn remove(tx: &mut Tx, missions: Vec<MissionSlot>, forced: bool) -> Result<Vec<Changed>, StoreError> {
     if missions.is_empty() {
         return Ok(Vec::new());
     }
@@ -122,17 +133,5 @@ async fn remove(tx: &mut Tx, missions: Vec<MissionSlot>, whole: bool) -> Result<
         unleased!(),
         " RETURNING old.mission_id, NULL AS unreadable"
     ));
-    Ok(removed.bind(users).bind(ids).bind(counts).bind(whole).fetch_all(&mut **tx).await?)
-}
-
-/// Removes the rows of missions that the log no longer knows.
-pub(super) async fn drop_orphans(store: &Store) -> Result<u64, StoreError> {
-    let mut tx = begin_long(store).await?;
-    let dropped = sqlx::query(
-        "DELETE FROM mana_ai.mission_schedule AS old WHERE NOT EXISTS (SELECT FROM mana_ai.mission_changes
-         WHERE (user_id, record_id) = (old.user_id, old.mission_id))",
-    );
-    let dropped = dropped.execute(&mut *tx).await?.rows_affected();
-    tx.commit().await?;
-    Ok(dropped)
+    Ok(removed.bind(users).bind(ids).bind(counts).bind(forced).fetch_all(&mut **tx).await?)
 }

@@ -172,8 +172,8 @@ async fn shells_complete_it() {
 async fn a_person_sees_progress() {
     let world = World::new().await;
     sqlx::query(
-        "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, field_timestamps, client_id)
-         SELECT 'ai', 'aiMissions', 'm' || n, 'u' || n % 100, 'insert', $1, '{}', 'web'
+        "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, field_timestamps, client_id, created_at)
+         SELECT 'ai', 'aiMissions', 'm' || n, 'u' || n % 100, 'insert', $1, '{}', 'web', now() - interval '1 day'
          FROM generate_series(1, 30000) AS n",
     )
     .bind(crate::support::mission(crate::support::now() + jiff::Span::new().hours(1)))

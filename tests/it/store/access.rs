@@ -5,17 +5,15 @@ use mana_ai::app;
 use mana_ai::demo::database::SYNC_CHANGES;
 use mana_ai::demo::llm::{Behaviour, StandIn};
 use mana_ai::store::log::read::fold_mission;
-use mana_ai::store::schedule::refresh::refresh;
 use mana_ai::store::{Store, StoreError, UserTx, access, preflight};
 use nix::sys::signal::Signal;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Executor, PgPool};
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::process::{Serving, command};
 use crate::store::leases;
-use crate::support::{TestDb, World, claim_due, config, due_mission, soon};
+use crate::support::{TestDb, World, claim_due, compared, config, due_mission, soon};
 
 /// A login that owns the table and may create roles, but is no superuser: what mana-sync has.
 async fn plain_login(db: &TestDb, may_create_roles: bool) -> (String, PgPool) {
@@ -50,7 +48,7 @@ async fn drop_login(db: TestDb, pool: PgPool) {
 
 /// What the service may and may not, with one due mission of `alice` in the log.
 pub async fn check_walls(store: &Store) {
-    refresh(store, Duration::ZERO, true).await.unwrap();
+    compared(store).await;
     let mut tx = store.begin().await.unwrap();
     let count = |sql| sqlx::query_scalar::<_, i64>(sql);
     let seen = count("SELECT count(*) FROM mana_ai.mission_changes").fetch_one(&mut *tx).await.unwrap();

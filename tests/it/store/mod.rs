@@ -1,11 +1,13 @@
 //! The database: access, leases, the schedule and its state machine.
 
 pub mod access;
+mod comparison;
 mod due;
 mod errors;
 pub mod leases;
 mod log_statements;
 mod logins;
+mod overlap;
 mod pooler;
 pub mod schedule;
 mod search_path;

@@ -12,15 +12,15 @@ use mana_ai::store::access;
 use mana_ai::store::pause::{pause, resume};
 use mana_ai::store::schedule::claim::renew;
 use mana_ai::store::schedule::claimed::ClaimedMission;
+use mana_ai::store::schedule::compare::{Stage, compare};
 use mana_ai::store::schedule::queries::counts;
-use mana_ai::store::schedule::refresh::refresh;
 use mana_ai::store::schedule::transition::{Transition, give_back};
 use serde_json::json;
 use sqlx::{Executor, Row};
 
-use crate::support::{TERMS, World, claim_due, due_mission, mission, now, soon, with};
-
-const OVERLAP: Duration = Duration::from_secs(600);
+use crate::support::{
+    SOON, TERMS, World, claim_due, compared, due_mission, mission, now, refreshed, soon, with,
+};
 
 async fn slots(world: &World) -> Vec<(String, Option<String>)> {
     let rows = sqlx::query(
@@ -37,16 +37,13 @@ async fn a_refresh_folds_what_is_new() {
     let at = now() + 1.hour();
     device.create_mission("m1", mission(at)).await.unwrap();
     device.create_mission("m2", with(mission(at), json!({ "state": "paused" }))).await.unwrap();
-    let first = refresh(&world.store, OVERLAP, false).await.unwrap();
-    assert_eq!((first.changed, first.whole), (1, true), "an empty schedule has seen nothing");
+    assert_eq!(refreshed(&world.store).await, 1);
     assert_eq!(slots(&world).await, [("m1".into(), Some(iso(at)))]);
-
-    let idle = refresh(&world.store, OVERLAP, false).await.unwrap();
-    assert_eq!((idle.changed, idle.whole), (0, false), "the overlap folds the same rows to the same end");
+    assert_eq!(refreshed(&world.store).await, 0, "the overlap folds the same rows to the same end");
 
     device.edit_mission("m2", json!({ "state": "active" }), now()).await.unwrap();
     device.edit_mission("m1", json!({ "state": "archived" }), now()).await.unwrap();
-    assert_eq!(refresh(&world.store, OVERLAP, false).await.unwrap().changed, 2);
+    assert_eq!(refreshed(&world.store).await, 2);
     assert_eq!(slots(&world).await, [("m2".into(), Some(iso(at)))]);
 }
 
@@ -64,7 +61,8 @@ async fn our_own_row_changes_nothing() {
         .await
         .unwrap();
     assert_eq!(world.tick().await.plans_written_back, 2);
-    assert_eq!(refresh(&world.store, OVERLAP, true).await.unwrap().changed, 0);
+    assert_eq!(refreshed(&world.store).await, 0);
+    assert_eq!(compared(&world.store).await, 0);
 }
 
 /// A transaction that began long ago commits now: its row carries the time of its beginning.
@@ -90,18 +88,18 @@ async fn a_late_commit_is_seen() {
     assert_eq!(world.tick().await.plans_written_back, 1);
 }
 
-/// Without the overlap that row would wait for the hourly reconcile.
+/// A row that became visible after the overlap.
 #[tokio::test]
-async fn the_whole_fold_mends_what_was_missed() {
+async fn the_comparison_mends_what_was_missed() {
     let world = World::new().await;
-    refresh(&world.store, Duration::ZERO, true).await.unwrap();
+    compared(&world.store).await;
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
     sqlx::query("UPDATE sync_changes SET created_at = created_at - interval '1 hour'")
         .execute(&world.db.admin)
         .await
         .unwrap();
-    assert_eq!(refresh(&world.store, OVERLAP, false).await.unwrap().changed, 0);
-    assert_eq!(refresh(&world.store, OVERLAP, true).await.unwrap().changed, 1);
+    assert_eq!(refreshed(&world.store).await, 0);
+    assert_eq!(compared(&world.store).await, 1);
     sqlx::query("UPDATE mana_ai.mission_schedule SET next_run_at = 'epoch'")
         .execute(&world.db.admin)
         .await
@@ -110,7 +108,7 @@ async fn the_whole_fold_mends_what_was_missed() {
         .execute(&world.db.admin)
         .await
         .unwrap();
-    assert_eq!(refresh(&world.store, OVERLAP, true).await.unwrap().changed, 2);
+    assert_eq!(compared(&world.store).await, 2);
     assert_eq!(slots(&world).await.len(), 1);
 }
 
@@ -118,24 +116,29 @@ async fn the_whole_fold_mends_what_was_missed() {
 async fn an_emptied_schedule_is_built_anew() {
     let world = World::new().await;
     world.device("alice").create_mission("m1", mission(now() + 1.hour())).await.unwrap();
-    refresh(&world.store, OVERLAP, false).await.unwrap();
+    sqlx::query("UPDATE sync_changes SET created_at = created_at - interval '1 hour'")
+        .execute(&world.db.admin)
+        .await
+        .unwrap();
+    assert_eq!(compared(&world.store).await, 1);
     for emptied in ["TRUNCATE mana_ai.mission_schedule", "DELETE FROM mana_ai.mission_schedule"] {
+        assert_eq!(compare(&world.store, false, SOON).await.unwrap().stage, Stage::Resting, "{emptied}");
         sqlx::query(emptied).execute(&world.db.admin).await.unwrap();
-        let refreshed = refresh(&world.store, OVERLAP, false).await.unwrap();
-        assert_eq!((refreshed.changed, refreshed.whole), (1, true), "{emptied}");
+        let built = compare(&world.store, false, SOON).await.unwrap();
+        assert_eq!((built.found.changed, built.stage), (1, Stage::Ended), "{emptied}");
     }
 }
 
-/// That the last mission loses its slot is known, not forgotten: the next refresh is a small one.
+/// That the last mission loses its slot is known, not forgotten.
 #[tokio::test]
 async fn a_schedule_that_ran_empty_is_not_built_anew() {
     let world = World::new().await;
     let device = world.device("alice");
     device.create_mission("m1", mission(now() + 1.hour())).await.unwrap();
-    refresh(&world.store, OVERLAP, false).await.unwrap();
+    compared(&world.store).await;
     device.edit_mission("m1", json!({ "state": "paused" }), now()).await.unwrap();
-    assert_eq!(refresh(&world.store, OVERLAP, false).await.unwrap().changed, 1);
-    assert!(!refresh(&world.store, OVERLAP, false).await.unwrap().whole);
+    assert_eq!(refreshed(&world.store).await, 1);
+    assert_eq!(compare(&world.store, false, SOON).await.unwrap().stage, Stage::Resting);
 }
 
 /// A tick of the loop leaves what it has no time for to the next, which begins at once and sees what came
@@ -186,7 +189,7 @@ async fn a_pause_stops_the_next_claim_of_a_tick() {
     assert_eq!(world.tick().await.plans_written_back, 1);
 }
 
-/// More missions than a batch, and rows that share a microsecond: their ids decide.
+/// More rows than a slice, and rows that share a microsecond: their ids decide.
 #[tokio::test]
 async fn rows_of_one_microsecond_in_many_batches() {
     let world = World::new().await;
@@ -204,7 +207,7 @@ async fn rows_of_one_microsecond_in_many_batches() {
     .execute(&world.db.admin)
     .await
     .unwrap();
-    assert_eq!(refresh(&world.store, OVERLAP, true).await.unwrap().changed, 4500);
+    assert_eq!(compared(&world.store).await, 4500);
     let last = world
         .db
         .count("SELECT count(*) FROM mana_ai.mission_schedule WHERE next_run_at = '2036-01-04T00:00:00Z'");
@@ -218,7 +221,7 @@ async fn no_user_takes_all_the_places() {
         world.device("greedy").create_mission(&format!("m{mission:02}"), due_mission()).await.unwrap();
     }
     world.device("modest").create_mission("m1", due_mission()).await.unwrap();
-    refresh(&world.store, OVERLAP, true).await.unwrap();
+    refreshed(&world.store).await;
     let users = |claimed: Vec<ClaimedMission>| {
         let mut users: Vec<String> = claimed.into_iter().map(|claimed| claimed.user_id).collect();
         users.sort();
@@ -236,10 +239,10 @@ async fn a_row_that_comes_before_the_release_is_not_slept_over() {
     let world = World::new().await;
     let device = world.device("alice");
     device.create_mission("m1", due_mission()).await.unwrap();
-    refresh(&world.store, OVERLAP, true).await.unwrap();
+    refreshed(&world.store).await;
     let claimed = claim_due(&world.store, now() + 1.second()).await.remove(0);
     device.edit_mission("m1", json!({ "title": "neu" }), now()).await.unwrap();
-    refresh(&world.store, OVERLAP, false).await.unwrap();
+    refreshed(&world.store).await;
     let end = RunEnd::of(RunOutcome::Skipped, Some("waits".into()), &Usage::default());
     give_back(&world.store, &claimed, Transition::Parked, &end).await.unwrap();
     assert_eq!(world.tick().await.plans_written_back, 1);
@@ -268,7 +271,7 @@ async fn a_failed_refresh_stops_no_claim() {
     // The first tick looks at the set-up, and would mend it.
     world.tick().await;
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
-    refresh(&world.store, OVERLAP, true).await.unwrap();
+    refreshed(&world.store).await;
     sqlx::query("REVOKE SELECT ON mana_ai.mission_changes FROM mana_ai")
         .execute(&world.db.admin)
         .await
@@ -299,7 +302,7 @@ async fn rows_out_of_sight_are_not_deleted_ones() {
 async fn an_expired_lease_is_claimed_again() {
     let world = World::new().await;
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
-    refresh(&world.store, OVERLAP, true).await.unwrap();
+    refreshed(&world.store).await;
     let due_at = now() + 1.second();
     let first = claim_due(&world.store, due_at).await.remove(0);
     assert!(claim_due(&world.store, due_at).await.is_empty());

@@ -1,13 +1,10 @@
 //! Another role of the database may create in `public`, as everybody could before PostgreSQL 15: nothing that it makes
 //! there runs as us.
 
-use std::time::Duration;
-
-use mana_ai::store::schedule::refresh::refresh;
 use mana_ai::store::{UserTx, access, preflight};
 use sqlx::Executor as _;
 
-use crate::support::{World, due_mission};
+use crate::support::{World, compared, due_mission};
 
 /// Functions whose arguments fit better than those of Postgres, as our statements and any others call them. Each notes
 /// who ran it.
@@ -47,7 +44,7 @@ async fn functions_of_others_do_not_run_as_us() {
 
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
     assert_eq!(world.tick().await.plans_written_back, 1);
-    refresh(&world.store, Duration::ZERO, true).await.unwrap();
+    compared(&world.store).await;
     preflight(&world.store).await.unwrap();
     drop(UserTx::begin_locked(&world.store, "alice", "m1").await.unwrap());
     access::verify(&world.store).await.unwrap();

@@ -9,7 +9,6 @@ use mana_ai::store::schedule::change::NextSlot;
 use mana_ai::store::schedule::claim::{ClaimScope, claim, renew};
 use mana_ai::store::schedule::claimed::ClaimedMission;
 use mana_ai::store::schedule::heal::follow_healing_row;
-use mana_ai::store::schedule::refresh::refresh;
 use mana_ai::store::schedule::release::release;
 use mana_ai::store::schedule::transition::{RetryAt, Transition, TransitionKind, give_back};
 use mana_ai::store::{Store, UserTx};
@@ -18,7 +17,7 @@ use sqlx::{AssertSqlSafe, Executor};
 use strum::VariantArray as _;
 
 use crate::store::leases::expire_leases;
-use crate::support::{TERMS, TestDb, World, claim_due, due_mission, mission, now, with};
+use crate::support::{TERMS, TestDb, World, claim_due, compared, due_mission, mission, now, with};
 
 /// The row before each transition: due, with a number in every counter that could be reset or kept.
 const DUE_ROW: &str = "
@@ -291,7 +290,7 @@ async fn released() {
 async fn refreshed() {
     let stage = Stage::new().await;
     let device = stage.world.device("alice");
-    let again = async || refresh(stage.store(), Duration::from_secs(600), false).await.unwrap().changed;
+    let again = async || crate::support::refreshed(stage.store()).await;
     let waits =
         "not_before = 'infinity', waits = 'before', refusals = 3, attempts = 2, lost = 1, failed_slots = 4";
     device.create_mission("m1", due_mission()).await.unwrap();
@@ -341,16 +340,15 @@ async fn healed() {
 async fn removed() {
     let stage = Stage::new().await;
     let device = stage.world.device("alice");
-    let again = async |whole| refresh(stage.store(), Duration::from_secs(600), whole).await.unwrap().changed;
     device.create_mission("m1", with(due_mission(), json!({ "state": "paused" }))).await.unwrap();
     let claimed = stage.claimed().await;
-    assert_eq!(again(true).await, 0, "a lease keeps its row");
+    assert_eq!(compared(stage.store()).await, 0, "a lease keeps its row");
     stage.end(&claimed, Transition::RetryAt(RetryAt::After(Duration::ZERO)), RunOutcome::Skipped).await;
-    assert_eq!(again(false).await, 1);
+    assert_eq!(crate::support::refreshed(stage.store()).await, 1);
     assert_eq!(stage.rows().await, Vec::<Value>::new());
     stage.db().admin.execute(DUE_ROW).await.unwrap();
     stage.set("mission_id = 'unknown'").await;
-    assert_eq!(again(true).await, 1, "the log does not know it");
+    assert_eq!(compared(stage.store()).await, 1, "the log does not know it");
     stage.assert_ledger(&["skipped"]).await;
 }
 

@@ -1,7 +1,6 @@
 //! The vectors of the fold, through a real database.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use jiff::ToSpan;
 use jiff_sqlx::ToSqlx;
@@ -10,12 +9,11 @@ use mana_ai::domain::mission::Standing;
 use mana_ai::store::UserTx;
 use mana_ai::store::log::read::fold_missions;
 use mana_ai::store::log::schedule_fields::fold_schedule_fields;
-use mana_ai::store::schedule::refresh::refresh;
 use sqlx::types::Json;
 use sqlx::{Executor, Row};
 
 use crate::domain::vectors::{FoldVector, fold_vectors, values};
-use crate::support::World;
+use crate::support::{World, compared};
 
 /// The same through the database, which sorts the rows and keeps them as `jsonb`: what the service does.
 #[tokio::test]
@@ -68,7 +66,7 @@ async fn fold_through_postgres_agrees_with_devices() {
         }
     }
     // The schedule folds five fields of the same rows, through the view.
-    refresh(&world.store, Duration::ZERO, true).await.unwrap();
+    compared(&world.store).await;
     let rows = world
         .db
         .admin

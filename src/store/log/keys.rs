@@ -1,0 +1,109 @@
+//! The keys of the log's mission rows: which row is whose, of which mission, when it was written and by whom. None of
+//! these statements unpacks `data`, and none joins the view with itself: without statistics, as on a log that was just
+//! restored, such a join takes minutes.
+
+use jiff::Timestamp;
+use jiff_sqlx::Timestamp as SqlTime;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+use crate::store::{StoreError, sql_time};
+
+/// Ids of rows, the oldest first.
+#[derive(Debug, Default, sqlx::FromRow)]
+pub(in crate::store) struct IdPage {
+    pub ids: Vec<Uuid>,
+    /// The `created_at` of the last one.
+    last: Option<SqlTime>,
+}
+
+impl IdPage {
+    /// Where the next page begins; `None` where this one is the last, because it has fewer than `limit` rows.
+    pub(in crate::store) fn next(&self, limit: i64) -> Option<Timestamp> {
+        self.last.map(SqlTime::to_jiff).filter(|_| self.ids.len() as i64 >= limit)
+    }
+}
+
+/// The ids of `limit` rows newer than `since`, or of a few more: rows of one moment come together. One array, because
+/// decoding a row for each id would cost ten times as much.
+pub(in crate::store) async fn ids_since(
+    db: &mut PgConnection,
+    since: Timestamp,
+    limit: i64,
+) -> Result<IdPage, StoreError> {
+    let page = sqlx::query_as(
+        "SELECT coalesce(array_agg(id), '{}') AS ids, max(created_at) AS last
+         FROM (SELECT id, created_at FROM mana_ai.mission_keys WHERE created_at > $1
+               ORDER BY created_at FETCH FIRST ($2) ROWS WITH TIES) AS page",
+    );
+    Ok(page.bind(sql_time(since)).bind(limit).fetch_one(db).await?)
+}
+
+/// A mission as the keys of some of its rows show it.
+#[derive(Debug, sqlx::FromRow)]
+pub(in crate::store) struct MissionKeys {
+    pub user_id: String,
+    #[sqlx(rename = "record_id")]
+    pub mission_id: String,
+    /// How many of its rows.
+    pub rows: i64,
+    /// Is one of them ours?
+    pub ours: bool,
+    /// Is one of them a device's?
+    pub device: bool,
+}
+
+impl MissionKeys {
+    /// Which mission it is.
+    pub(in crate::store) fn key(&self) -> (&str, &str) {
+        (&self.user_id, &self.mission_id)
+    }
+}
+
+/// What each mission has among the rows with these ids.
+pub(in crate::store) async fn missions_of_rows(
+    db: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<Vec<MissionKeys>, StoreError> {
+    let missions = sqlx::query_as(
+        "SELECT user_id, record_id, count(*) AS rows, bool_or(ours) AS ours, bool_or(NOT ours) AS device
+         FROM mana_ai.mission_keys WHERE id = ANY($1) GROUP BY user_id, record_id",
+    );
+    Ok(missions.bind(ids).fetch_all(db).await?)
+}
+
+/// The missions with these ids, with all their rows.
+pub(in crate::store) async fn missions(
+    db: &mut PgConnection,
+    mission_ids: &[&str],
+) -> Result<Vec<MissionKeys>, StoreError> {
+    let missions = sqlx::query_as(
+        "SELECT user_id, record_id, count(*) AS rows, bool_or(ours) AS ours, bool_or(NOT ours) AS device
+         FROM mana_ai.mission_keys WHERE record_id = ANY($1) GROUP BY user_id, record_id",
+    );
+    Ok(missions.bind(mission_ids).fetch_all(db).await?)
+}
+
+/// The missions whose ids follow `after`, each with all its rows, of `limit` rows in all or of a few more. By mana-sync's
+/// index on `(table_name, record_id, created_at)`. The empty id is the first of all.
+pub(in crate::store) async fn missions_after(
+    db: &mut PgConnection,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<MissionKeys>, StoreError> {
+    let missions = sqlx::query_as(
+        "SELECT user_id, record_id, count(*) AS rows, bool_or(ours) AS ours, bool_or(NOT ours) AS device
+         FROM (SELECT user_id, record_id, ours FROM mana_ai.mission_keys
+               WHERE record_id >= $1 AND record_id IS DISTINCT FROM $2
+               ORDER BY record_id FETCH FIRST ($3) ROWS WITH TIES) AS slice
+         GROUP BY user_id, record_id ORDER BY record_id",
+    );
+    Ok(missions.bind(after.unwrap_or_default()).bind(after).bind(limit).fetch_all(db).await?)
+}
+
+/// How many rows the log has of missions, at most 3 million: counting more would take too long.
+pub(in crate::store) async fn count(db: &mut PgConnection) -> Result<u64, StoreError> {
+    let counted = "SELECT count(*) FROM (SELECT FROM mana_ai.mission_keys LIMIT 3000000) AS counted";
+    let counted: i64 = sqlx::query_scalar(counted).fetch_one(db).await?;
+    Ok(counted.unsigned_abs())
+}
