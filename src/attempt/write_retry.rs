@@ -54,6 +54,7 @@ impl<'worker> WriteRetry<'worker> {
             () = self.abandon.cancelled() => Err(error),
         }
     }
+
     async fn is_to_be_repeated(&mut self, error: &StoreError) -> bool {
         let blame = error.blame();
         let counted = match blame {

@@ -1,7 +1,7 @@
 //! What an answer of the server means, by its SQLSTATE: whose fault it is, and which of its words may be repeated.
 //! <https://www.postgresql.org/docs/current/errcodes-appendix.html> lists the codes.
 
-use sqlx::postgres::PgDatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use super::Blame;
 
@@ -45,9 +45,10 @@ fn is_of_a_pooler(code: &str) -> bool {
     matches!(code, "42P05" | "26000")
 }
 
-/// Is it an answer to a statement, and not the end of the connection?
+/// Is it an answer to a statement, and not the end of the connection? The code does not tell: a trigger may raise the one
+/// of a shutdown, or pass on that of a server which it asks. FATAL and PANIC are the server's own words.
 pub(super) fn is_refusal(error: &sqlx::Error) -> bool {
-    code(error).is_some_and(|code| !["08", "57"].contains(&&code[..2]))
+    answer(error).is_some_and(|answer| answer.severity() == PgSeverity::Error)
 }
 
 /// The error as it may be logged and stored: with the server's words where they cannot hold anything of a row, else with
@@ -67,8 +68,11 @@ pub(super) fn told(error: &sqlx::Error) -> String {
 /// Did a function raise it, such as a trigger? It chooses the message as freely as the code. Postgres translates the
 /// context, but not the names of the languages: PL/pgSQL, PL/Python, PL/Perl.
 fn is_of_a_function(error: &sqlx::Error) -> bool {
-    let answer = error.as_database_error().and_then(|answer| answer.try_downcast_ref::<PgDatabaseError>());
-    answer.and_then(PgDatabaseError::r#where).is_some_and(|context| context.contains("PL/"))
+    answer(error).and_then(PgDatabaseError::r#where).is_some_and(|context| context.contains("PL/"))
+}
+
+fn answer(error: &sqlx::Error) -> Option<&PgDatabaseError> {
+    error.as_database_error()?.try_downcast_ref()
 }
 
 /// The SQLSTATE of the server's answer, where there is one: five ASCII characters.
