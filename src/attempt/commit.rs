@@ -11,7 +11,7 @@ use crate::domain::mission::{Mission, Standing};
 use crate::domain::run::{RunEnd, RunOutcome, Usage};
 use crate::store::healing::{Look, keep};
 use crate::store::log::append::{append, is_last_word};
-use crate::store::log::read::{FoldedMission, fold_mission};
+use crate::store::log::read::{FoldedMission, begin_and_fold};
 use crate::store::runs::finish;
 use crate::store::schedule::claimed::ClaimedMission;
 use crate::store::schedule::transition::{Transition, apply, give_back};
@@ -57,7 +57,9 @@ impl Worker {
         usage: &Usage,
         may_be_written: bool,
     ) -> Result<Written, AttemptError> {
-        let (tx, folded) = with_timeout(TRANSACTION, self.lock_and_fold(claimed)).await?;
+        // The room is kept to the end of this function: our row has all iterations once more.
+        let (tx, folded, _room) =
+            begin_and_fold(&self.store, &claimed.user_id, &claimed.mission_id, true).await?;
         // The lease ended with the commit whose reply was lost, so this comes before every look at the lease.
         if may_be_written && is_written(&folded, claimed) {
             with_timeout(TRANSACTION, tx.rollback()).await?;
@@ -79,12 +81,6 @@ impl Worker {
         }
         self.metrics.count_healed(outcome.lost);
         Ok(Written::Done(ending.report()))
-    }
-
-    async fn lock_and_fold(&self, claimed: &ClaimedMission) -> Result<(UserTx, FoldedMission), StoreError> {
-        let mut tx = UserTx::begin_locked(&self.store, &claimed.user_id, &claimed.mission_id).await?;
-        let folded = fold_mission(&mut tx, &claimed.mission_id).await?;
-        Ok((tx, folded))
     }
 
     /// Where the mission goes from here. Claimed before its slot, it keeps that slot: a plan for tomorrow's slot

@@ -41,7 +41,11 @@ impl Worker {
         let mut tx = UserTx::begin_locked(&self.store, &queued.user_id, mission_id).await?;
         // Under the lock: another replica may have looked since the queue was read.
         let Some(in_a_row) = due_look(&mut tx, mission_id).await? else { return leave(tx).await };
-        let folded = fold_mission(&mut tx, mission_id).await?;
+        let (folded, _room) = match fold_mission(&mut tx, mission_id).await {
+            // Attempts are at large missions: the next tick looks again.
+            Err(StoreError::NoRoom(_)) => return leave(tx).await,
+            folded => folded?,
+        };
         let (look, change_count) = match decide(&folded, in_a_row, tx.began_at())? {
             Decision::Later => return leave(tx).await,
             Decision::Keep(look) => (look, folded.change_count),

@@ -30,7 +30,6 @@ use recheck::{Recheck, recheck};
 pub use report::Report;
 
 use crate::attempt::retry::RetryPolicy;
-use crate::domain::mission::Mission;
 use crate::domain::run::Usage;
 use crate::llm::client::Completion;
 use crate::llm::error::FinishReason;
@@ -39,11 +38,11 @@ use crate::metrics::{GaugeGuard, Metrics};
 use crate::planner::plan::{Plan, PlanError};
 use crate::planner::prompt::{self, Messages};
 use crate::planner::tools::TOOLS;
-use crate::store::log::read::fold_mission;
+use crate::store::log::read::begin_and_fold;
 use crate::store::schedule::claim;
 use crate::store::schedule::claimed::{ClaimedMission, POISON_CANDIDATE_AFTER};
 use crate::store::schedule::transition::{RetryAt, Transition};
-use crate::store::{Store, StoreError, TRANSACTION, UserTx, preflight, with_timeout};
+use crate::store::{Store, StoreError, preflight};
 
 /// What an attempt works with.
 #[derive(Debug, Clone)]
@@ -72,8 +71,8 @@ pub struct Worker {
 
 /// What reading a claimed mission leads to.
 enum Read {
-    /// It is to be planned.
-    Due(Box<Mission>),
+    /// It is to be planned, and this is what the model is asked.
+    Due(Messages),
     /// The attempt has nothing to do, and has ended.
     Skipped(Report),
 }
@@ -102,15 +101,13 @@ impl Worker {
     }
 
     async fn plan(&self, claimed: &ClaimedMission, usage: &mut Usage) -> Result<Report, AttemptError> {
-        let mission = match self.read(claimed).await? {
-            Read::Due(mission) => mission,
+        let messages = match self.read(claimed).await? {
+            Read::Due(messages) => messages,
             Read::Skipped(report) => return Ok(report),
         };
         if let Some(until) = self.calls_used_up(claimed).await? {
             return self.wait_for_budget(claimed, until).await;
         }
-        let zone = mission.zone(&self.default_zone);
-        let messages = prompt::messages(&mission, &TOOLS, claimed.claimed_at.0, &zone);
         // A task of its own, because renewals must go on while the plan is written.
         let mut renewal =
             AbortOnDropHandle::new(tokio::spawn(self.clone().renew(claimed.clone()).in_current_span()));
@@ -149,24 +146,24 @@ impl Worker {
     /// Folds the mission: the schedule may be behind the log, which alone decides.
     #[tracing::instrument(level = "debug", skip_all)]
     async fn read(&self, claimed: &ClaimedMission) -> Result<Read, AttemptError> {
-        let read = async {
-            let mut tx = UserTx::begin(&self.store, &claimed.user_id).await?;
-            let folded = fold_mission(&mut tx, &claimed.mission_id).await?;
-            Ok((tx, folded))
-        };
-        let (mut tx, folded) = with_timeout(TRANSACTION, read).await?;
+        let (mut tx, folded, room) =
+            begin_and_fold(&self.store, &claimed.user_id, &claimed.mission_id, false).await?;
         // Between the claim and this the database may have become a standby: no call for what it cannot take.
         if !tx.is_writable() {
             return Err(StoreError::ReadOnly.into());
         }
         match recheck(folded, claimed, tx.began_at(), &self.default_zone)? {
             Recheck::Due(mission) => {
+                // All that the call needs. A call takes its time, so the mission gives back its memory before.
+                let zone = mission.zone(&self.default_zone);
+                let messages = prompt::messages(&mission, &TOOLS, claimed.claimed_at.0, &zone);
+                drop((mission, room));
                 if let Some(reason) = self.too_many_unread(&mut tx, &claimed.mission_id).await? {
                     let later = Transition::RetryAt(RetryAt::After(unread::LOOK_AGAIN_AFTER));
                     return Ok(Read::Skipped(self.skip_attempt(tx, claimed, later, reason, None).await?));
                 }
                 tx.leave();
-                Ok(Read::Due(mission))
+                Ok(Read::Due(messages))
             }
             Recheck::Skip { transition, reason } => {
                 Ok(Read::Skipped(self.skip_attempt(tx, claimed, transition, reason, None).await?))

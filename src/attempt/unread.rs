@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Worker;
 use crate::domain::mission::{has_ended, is_unread, iterations};
-use crate::store::log::read::{FoldedMission, fold_missions};
+use crate::store::log::read::{FoldedMission, mission_ids, wait_and_fold};
 use crate::store::{StoreError, TRANSACTION, UserTx, with_timeout};
 
 /// A plan that is read writes a row of its own mission, not of the one that waits. So that one looks again.
@@ -21,9 +21,12 @@ impl Worker {
         mission_id: &str,
     ) -> Result<Option<String>, StoreError> {
         let Some(most) = self.max_unread_per_user else { return Ok(None) };
-        let missions = with_timeout(TRANSACTION, fold_missions(tx, None)).await?;
-        let others = missions.into_iter().filter(|(id, _)| id != mission_id);
-        let unread = others.map(|(_, mission)| unread_plans(mission)).sum::<usize>();
+        let missions = with_timeout(TRANSACTION, mission_ids(tx)).await?;
+        let mut unread = 0;
+        for id in missions.iter().filter(|id| *id != mission_id) {
+            let (mission, _room) = with_timeout(TRANSACTION, wait_and_fold(tx, id)).await?;
+            unread += unread_plans(mission);
+        }
         Ok((unread >= most).then(|| {
             format!("{unread} plans of other missions of this user are unread, MAX_UNREAD_PER_USER is {most}")
         }))

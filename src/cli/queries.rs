@@ -23,11 +23,12 @@ fn open_store() -> Result<Store, Failure> {
 }
 
 pub async fn print_missions(user: &str, mission: Option<&str>) -> Result<ExitCode, Failure> {
-    let missions = explain::inspect(&open_store()?, user, mission).await?;
-    if let (Some(mission), true) = (mission, missions.is_empty()) {
+    let mut list = print::List::begin();
+    explain::inspect(&open_store()?, user, mission, |inspected| list.item(&inspected)).await?;
+    if let (Some(mission), true) = (mission, list.is_empty()) {
         return Err(format!("user {user} has no mission {mission}: no row of the log is about it").into());
     }
-    print::json(&missions)?;
+    list.end()?;
     Ok(ExitCode::SUCCESS)
 }
 

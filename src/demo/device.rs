@@ -14,10 +14,11 @@ use super::edit::changes;
 use crate::domain::change::{APP_ID, TABLE_NAME};
 use crate::domain::fold::Record;
 use crate::domain::iteration::Actor;
+use crate::domain::opened::Wanted;
 use crate::domain::staging::{self, Proposal};
 use crate::domain::time::iso;
 use crate::planner::tools::{Kind, TOOLS, find};
-use crate::store::log::read::fold_mission;
+use crate::store::log::read::fold_record;
 use crate::store::{Store, StoreError, UserTx};
 
 /// One device of one user.
@@ -148,7 +149,7 @@ impl Device {
     /// Where the database does not answer, or a row of the mission cannot be read.
     pub async fn pull(&self, mission_id: &str) -> Result<Option<Record>, StoreError> {
         let mut tx = UserTx::begin(&self.store, &self.user_id).await?;
-        let record = fold_mission(&mut tx, mission_id).await?.record?;
+        let record = fold_record(&mut tx, mission_id, Wanted::All).await??;
         match &record {
             Some(record) => self.keep(mission_id, tree(record)),
             None => drop(self.copies.lock().unwrap_or_else(PoisonError::into_inner).remove(mission_id)),

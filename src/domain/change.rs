@@ -21,6 +21,21 @@ pub const SCHEMA_VERSION: i32 = 1;
 /// arrays of the view `mana_ai.mission_changes` (`store/log/view.sql`).
 pub const SCHEDULE_FIELDS: [&str; 5] = ["state", "nextRunAt", "deletedAt", "createdAt", "updatedAt"];
 
+/// The fields that planning reads, and all that it needs of a mission.
+pub const MISSION_FIELDS: [&str; 11] = [
+    "title",
+    "conceptMarkdown",
+    "objective",
+    "inputs",
+    "cadence",
+    "iterations",
+    "state",
+    "nextRunAt",
+    "deletedAt",
+    "createdAt",
+    "updatedAt",
+];
+
 /// A record's fields by name. The values stay the raw JSON text that was read, so what other
 /// writers put there leaves us byte for byte as it came.
 pub type Fields = BTreeMap<String, Box<RawValue>>;

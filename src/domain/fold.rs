@@ -103,6 +103,13 @@ pub fn fold_by(rules: Rules, mut rows: Vec<ChangeRow>) -> Option<Record> {
 /// # Errors
 /// What has to be opened before the wanted fields are known.
 pub fn fold_opened(rules: Rules, wanted: Wanted, rows: &[LogRow]) -> Result<Option<Record>, Asks> {
+    // Without an insert every later row would seem to make the record.
+    let is_closed = |row: &&LogRow| row.op == Op::Insert && matches!(row.opened, Opened::Names(_));
+    let mut asks = Asks::default();
+    rows.iter().filter(is_closed).for_each(|row| asks.whole(row.id));
+    if !asks.is_empty() {
+        return Err(asks);
+    }
     let mut fold = Fold::of_wanted(rules, wanted);
     rows.iter().for_each(|row| fold.apply_opened(row));
     let asks = fold.asks();
@@ -209,6 +216,13 @@ impl<'row> Fold<'row> {
     /// A copy of the record after the rows so far.
     pub fn record(&self) -> Option<Record> {
         self.clone().finish()
+    }
+
+    /// What has to be opened before it is known who wins, whatever the winners' values are.
+    pub(super) fn decisions(&self) -> Asks {
+        let mut asks = self.asks.clone();
+        asks.extend(self.record.as_ref().map(|record| record.progress.asks.clone()).unwrap_or_default());
+        asks
     }
 
     /// What has to be opened before the wanted fields are known.

@@ -82,24 +82,50 @@ impl History {
                 kept.push((Some(index), merged.completed(text, &version, &mut healed.lost)));
             }
         }
-        let last_plan = self.iterations.iter().rposition(|merged| merged.is_server && !merged.has_failed());
+        let is_plan = |merged: &Merged| merged.is_server && !merged.is_older && !merged.has_failed();
+        let last_plan = self.iterations.iter().rposition(is_plan);
         let is_missed = |(index, merged): &(usize, &Merged)| {
             !present.contains(index) && self.is_missed(*index, merged, last_plan)
         };
         let missed: Vec<_> = self.iterations.iter().enumerate().filter(is_missed).collect();
-        healed.insert(kept, missed);
+        // What is older comes before all that could be missed.
+        let kept = kept
+            .into_iter()
+            .map(|(index, text)| (index.filter(|index| !self.iterations[*index].is_older), text));
+        healed.insert(kept.collect(), missed);
         healed
     }
 
     /// How many plans of ours in a row, up to the last one, no device has read. Slots that failed do not count.
     pub fn unread_in_a_row(&self) -> usize {
-        let plans = self.iterations.iter().rev().filter(|merged| !(merged.is_server && merged.has_failed()));
-        plans.take_while(|merged| merged.superseded || merged.is_unread()).count()
+        let is_counted = |merged: &&Merged| !(merged.is_older || merged.is_server && merged.has_failed());
+        let plans = self.iterations.iter().rev().filter(is_counted);
+        let unread = plans.take_while(|merged| merged.superseded || merged.is_unread()).count();
+        unread + if unread > 0 { self.older_unread } else { 0 }
+    }
+
+    /// How many plans in a row were not read before the known ones, by the ids in the lists of our rows that ended a slot,
+    /// newest first: the first is the one that sums up all older rows. A plan that a later list lacks was superseded.
+    pub fn older_unread(&self, lists: &[Vec<String>]) -> usize {
+        let mut unread = 0;
+        for (at, newer) in lists.iter().enumerate() {
+            let older: HashSet<&String> = lists.get(at + 1).into_iter().flatten().collect();
+            for id in newer.iter().rev().filter(|id| !older.contains(id)) {
+                match self.find(id) {
+                    None => unread += 1,
+                    Some((_, merged)) if merged.is_older && merged.superseded => unread += 1,
+                    Some((_, merged)) if merged.is_server && merged.has_failed() => {}
+                    Some((_, merged)) if merged.superseded || merged.is_unread() => {}
+                    Some(_) => return unread,
+                }
+            }
+        }
+        unread
     }
 
     /// Had the mission ever an iteration with this id?
     pub fn had(&self, id: &str) -> bool {
-        self.find(id).is_some()
+        self.find(id).is_some() || self.older_ids.contains(id)
     }
 
     /// Should an iteration that the record's list does not have be there? Not one that a browser had begun and

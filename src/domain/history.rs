@@ -42,6 +42,30 @@ pub struct History {
     sent: HashMap<String, HashMap<usize, At>>,
     /// Rows so far.
     rows: u64,
+    /// How many iterations there were after a row of ours that sums up older rows, which are not here; `None` before it.
+    /// See [`super::window`].
+    summed_up: Option<usize>,
+    /// Does what was found depend on those older rows?
+    pub(super) is_in_doubt: bool,
+    /// Unread plans in a row that older rows have, right before those that are known here.
+    pub(super) older_unread: usize,
+    /// Ids of iterations that older rows have, as far as somebody looked.
+    pub(super) older_ids: HashSet<String>,
+}
+
+/// A row that has a list of iterations, without that list.
+#[derive(Debug, Clone)]
+pub struct ListRow {
+    /// Its place among the rows of the mission.
+    pub index: usize,
+    /// Who sent it.
+    pub client_id: String,
+    /// The slot that it ends, where it is a row of ours.
+    pub(super) slot: Option<Slot>,
+    /// Is its list the record's from then on?
+    pub(super) is_current: bool,
+    /// Is it a row of ours that sums up older ones?
+    pub(super) sums_up: bool,
 }
 
 /// A version by its hash, and the row since which it stands there.
@@ -76,6 +100,9 @@ pub(super) struct Merged {
     pub slot: Option<Slot>,
     /// Did we leave it out of a later row of ours, unread?
     pub superseded: bool,
+    /// Was it planned before the row that sums up all older ones, which does not have it? Then it comes before all that
+    /// are known.
+    pub is_older: bool,
     /// Iterations of browsers that first came in a row which hid this one: a tab planned the slot without knowing
     /// that it had been planned.
     pub planned_again: Vec<usize>,
@@ -100,25 +127,50 @@ impl History {
         if is_hard_delete(row) {
             *self = Self::default();
         }
-        let Some(list) = list_of(row) else { return };
+        if let Some(list) = row.opened.get("iterations").flatten().filter(|_| has_list(row)) {
+            self.apply_list(&ListRow::of(0, row, client_id, before), list);
+        }
+    }
+
+    /// Takes the list of the next row that has one.
+    pub fn apply_list(&mut self, row: &ListRow, list: &RawValue) {
+        let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(list.get()) else { return };
         self.rows += 1;
-        let ours = client_id == CLIENT_ID;
-        let slot = if ours { slot(row, before) } else { None };
+        let (client_id, ours) = (row.client_id.as_str(), row.is_ours());
         let known_before = self.iterations.len();
-        let in_row: HashMap<usize, u64> = list.into_iter().filter_map(|text| self.take(text, slot)).collect();
+        let knows_sender = self.sent.contains_key(client_id);
+        let in_row: HashMap<usize, u64> =
+            list.into_iter().filter_map(|text| self.take(text, row.slot, ours || knows_sender)).collect();
         for (index, version) in &in_row {
             self.take_back(client_id, *index, *version);
         }
         if ours {
             self.supersede_missing(&in_row);
+            self.summed_up = self.summed_up.or(row.sums_up.then_some(self.iterations.len()));
         } else {
             self.note_planned_again(known_before, &in_row);
+            self.supersede_unknown(known_before);
         }
         let sent = in_row.iter().map(|(index, version)| (*index, At { version: *version, row: self.rows }));
         self.sent.entry(client_id.to_owned()).or_default().extend(sent);
-        if before.would_take(row, "iterations") {
+        if row.is_current {
             self.make_current(&in_row);
         }
+    }
+
+    /// Does what was found depend on rows older than the one that sums them up?
+    pub fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt
+    }
+
+    /// Adds how many plans before those that are known here were never read.
+    pub fn add_older_unread(&mut self, plans: usize) {
+        self.older_unread = plans;
+    }
+
+    /// Adds the id of an iteration that only older rows have.
+    pub fn add_older_id(&mut self, id: String) {
+        self.older_ids.insert(id);
     }
 
     /// The merged iteration with this id.
@@ -127,8 +179,8 @@ impl History {
         Some((index, &self.iterations[index]))
     }
 
-    /// Takes one version; tells whose it is, and its hash.
-    fn take(&mut self, text: &RawValue, slot: Option<Slot>) -> Option<(usize, u64)> {
+    /// Takes one version; tells whose it is, and its hash. `is_told`: is it known what its sender had before?
+    fn take(&mut self, text: &RawValue, slot: Option<Slot>, is_told: bool) -> Option<(usize, u64)> {
         let hash = hash(text);
         if let Some(known) = self.versions.get(&hash) {
             return known.as_ref().map(|known| (known.index, hash));
@@ -138,6 +190,10 @@ impl History {
             let index = *self.by_id.entry(version.id.clone()).or_insert(next);
             if index == next {
                 self.iterations.push(Merged::new(text, &version, slot));
+            } else if self.summed_up.is_some_and(|old| index < old)
+                && self.iterations[index].may_be_old(&version, is_told)
+            {
+                self.is_in_doubt = true;
             }
             self.iterations[index].merge(text, &version);
             Known { index, values: Arc::new(version.values) }
@@ -183,6 +239,15 @@ impl History {
         }
     }
 
+    /// After the row that sums up all older ones: a plan of ours that it does not have was superseded before it.
+    fn supersede_unknown(&mut self, known_before: usize) {
+        if self.summed_up.is_some() {
+            for merged in self.iterations[known_before..].iter_mut().filter(|merged| merged.is_server) {
+                (merged.superseded, merged.is_older) = (merged.is_unread(), true);
+            }
+        }
+    }
+
     /// A new iteration of a browser in a row without a plan of ours that the record has: the tab did not know of it.
     fn note_planned_again(&mut self, known_before: usize, in_row: &HashMap<usize, u64>) {
         let by_browser = |index: &usize| !self.iterations[*index].is_server;
@@ -208,6 +273,7 @@ impl Merged {
             is_server: version.is_server,
             slot: slot.filter(|slot| version.started_at.is_some_and(|started| started >= slot.from)),
             superseded: false,
+            is_older: false,
             planned_again: Vec::new(),
             seen: BTreeMap::new(),
         }
@@ -223,6 +289,21 @@ impl Merged {
                 self.set(field, value);
             }
         }
+    }
+
+    /// Could a version that is new here have been there in older rows, or take a value back that its client sent in one?
+    /// A status that is further along is new in any case, and one that is less far changes nothing.
+    fn may_be_old(&self, version: &Version, is_told: bool) -> bool {
+        let differs = |field: &Field, value: &RawValue| {
+            let is_new_here =
+                |new: &RawValue| !self.seen.get(field).is_some_and(|seen| seen.contains(&hash(new)));
+            match version.values.get(field) {
+                Some(new) if new.get() == value.get() => false,
+                Some(new) => rank(field, new) == rank(field, value) && (is_new_here(new) || !is_told),
+                None => *field == Field::Feedback && !is_told,
+            }
+        };
+        self.values.iter().any(|(field, value)| differs(field, value))
     }
 
     /// A status does not go back.
@@ -251,18 +332,34 @@ impl Merged {
     }
 }
 
-/// The list of a row that devices read: one of an update without a timestamp they do not.
-fn list_of(row: &LogRow) -> Option<Vec<&RawValue>> {
-    let reaches_devices = match row.op {
+impl ListRow {
+    /// What the row at `index` means for its list. `before` is the fold of the rows before it.
+    pub(super) fn of(index: usize, row: &LogRow, client_id: &str, before: &mut Fold<'_>) -> Self {
+        let slot = if client_id == CLIENT_ID { slot(row, before) } else { None };
+        let is_current = before.would_take(row, "iterations");
+        Self { index, client_id: client_id.to_owned(), slot, is_current, sums_up: false }
+    }
+
+    /// Is it the row of ours that sums up older ones?
+    pub fn is_summing_up(&self) -> bool {
+        self.sums_up
+    }
+
+    fn is_ours(&self) -> bool {
+        self.client_id == CLIENT_ID
+    }
+}
+
+/// Has the row a list that devices read? One of an update without a timestamp they do not.
+pub(super) fn has_list(row: &LogRow) -> bool {
+    match row.op {
         Op::Insert => true,
         Op::Update => row.field_timestamps.contains_key("iterations"),
         Op::Delete => false,
-    };
-    let list = row.opened.get("iterations").flatten().filter(|_| reaches_devices)?;
-    serde_json::from_str(list.get()).ok()
+    }
 }
 
-fn is_hard_delete(row: &LogRow) -> bool {
+pub(super) fn is_hard_delete(row: &LogRow) -> bool {
     let deleted_at = || row.opened.get("deletedAt").flatten();
     row.op == Op::Delete && deleted_at().is_none_or(|value| value.get() == "null")
 }

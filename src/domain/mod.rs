@@ -15,3 +15,4 @@ pub mod run;
 pub mod staging;
 pub mod time;
 pub mod version;
+pub mod window;

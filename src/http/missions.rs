@@ -13,7 +13,7 @@ use super::error::{ApiError, ErrorBody};
 use super::params::{MissionPath, Params, RecordId};
 use super::responses::{BadQuery, MissionErrors, NoDatabase, Unauthorized};
 use super::state::AppState;
-use crate::ops::explain::{MissionStatus, inspect};
+use crate::ops::explain::{MissionStatus, statuses};
 use crate::runner::NotRun;
 use crate::store::runs::Run;
 use crate::store::schedule::queries::{Quarantined, quarantined};
@@ -44,8 +44,8 @@ pub(super) async fn list(
     State(state): State<AppState>,
     Params(params): Params<MissionsParams>,
 ) -> Result<Json<Missions>, ApiError> {
-    let missions = inspect(state.runner.store(), &params.user.0, None).await?;
-    Ok(Json(Missions { missions: missions.into_iter().map(|mission| mission.status).collect() }))
+    let missions = statuses(state.runner.store(), &params.user.0, None).await?;
+    Ok(Json(Missions { missions }))
 }
 
 /// Where a mission stands: its schedule, why it is due or not, its latest attempts.
@@ -60,9 +60,9 @@ pub(super) async fn show(
 }
 
 async fn status_of(state: &AppState, path: &MissionPath) -> Result<MissionStatus, ApiError> {
-    let mut missions = inspect(state.runner.store(), &path.user_id, Some(&path.mission_id)).await?;
+    let mut missions = statuses(state.runner.store(), &path.user_id, Some(&path.mission_id)).await?;
     let missing = || ApiError(StatusCode::NOT_FOUND, "this user has no such mission".into());
-    missions.pop().map(|mission| mission.status).ok_or_else(missing)
+    missions.pop().ok_or_else(missing)
 }
 
 /// Plans a mission now, whether its slot has come or not, under all guards. Answers when it is done. A slot

@@ -6,14 +6,15 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::change::{Clocks, Fields};
+use crate::domain::change::{Clocks, Fields, SCHEDULE_FIELDS};
 use crate::domain::fold::Record;
 use crate::domain::history::History;
 use crate::domain::mission::{Mission, Standing, Unreadable};
+use crate::domain::opened::Wanted;
 use crate::domain::run::RunOutcome;
 use crate::ops::situation::Situation;
 use crate::store::healing::{Healing, healings};
-use crate::store::log::read::{FoldedMission, fold_missions};
+use crate::store::log::read::{fold_record, mission_ids, wait_and_fold};
 use crate::store::log::seen::has_rows;
 use crate::store::runs::{self, EndedSlot, Run, RunFilter, last_slots};
 use crate::store::schedule::LONGEST_IDS;
@@ -65,108 +66,186 @@ pub struct Inspected {
     pub field_timestamps: Clocks,
 }
 
-/// All missions of a user, or the one named, with its latest runs.
+/// Where all missions of a user stand, or the one named, with its latest runs. Reads one mission after the other.
 ///
 /// # Errors
 /// The user id is empty, no policy shows the rows to their user, or the database does not answer as asked.
+pub async fn statuses(
+    store: &Store,
+    user_id: &str,
+    mission_id: Option<&str>,
+) -> Result<Vec<MissionStatus>, StoreError> {
+    let mut statuses = Vec::new();
+    let mut look = Inspection::begin(store, user_id, mission_id).await?;
+    for id in look.missions() {
+        statuses.extend(look.status(&id, mission_id.is_some()).await?);
+    }
+    look.end(mission_id, statuses.is_empty()).await?;
+    if let (Some(mission_id), Some(status)) = (mission_id, statuses.first_mut()) {
+        status.runs = Some(latest_runs(store, user_id, mission_id).await?);
+    }
+    Ok(statuses)
+}
+
+/// The same together with what their user wrote, handed over one mission after the other, so that never two are held.
+///
+/// # Errors
+/// As [`statuses`].
 pub async fn inspect(
     store: &Store,
     user_id: &str,
     mission_id: Option<&str>,
-) -> Result<Vec<Inspected>, StoreError> {
-    let mut missions = with_timeout(TRANSACTION, read(store, user_id, mission_id)).await?;
-    if let (Some(mission_id), Some(mission)) = (mission_id, missions.first_mut()) {
-        let filter = RunFilter {
-            user_id: Some(user_id.to_owned()),
-            mission_id: Some(mission_id.to_owned()),
-            ..RunFilter::default()
+    mut each: impl FnMut(Inspected),
+) -> Result<(), StoreError> {
+    let runs = match mission_id {
+        Some(mission_id) => Some(latest_runs(store, user_id, mission_id).await?),
+        None => None,
+    };
+    let mut look = Inspection::begin(store, user_id, mission_id).await?;
+    let mut is_empty = true;
+    for id in look.missions() {
+        let Some(status) = look.status(&id, true).await? else { continue };
+        is_empty = false;
+        // What cannot be read is named by the status.
+        let record = look.record(&id).await?.unwrap_or_default();
+        let (record, field_timestamps) =
+            record.map_or((None, Clocks::new()), |record| (Some(record.fields), record.clocks));
+        each(Inspected { status: MissionStatus { runs: runs.clone(), ..status }, record, field_timestamps });
+    }
+    look.end(mission_id, is_empty).await
+}
+
+async fn latest_runs(store: &Store, user_id: &str, mission_id: &str) -> Result<Vec<Run>, StoreError> {
+    let (user_id, mission_id) = (Some(user_id.to_owned()), Some(mission_id.to_owned()));
+    runs::list(store, &RunFilter { user_id, mission_id, ..RunFilter::default() }, LATEST_RUNS).await
+}
+
+/// A look at missions of one user.
+struct Inspection {
+    tx: UserTx,
+    ids: Vec<String>,
+    situation: Situation,
+    schedule: BTreeMap<String, Scheduled>,
+    healings: BTreeMap<String, Healing>,
+    last_slots: BTreeMap<String, EndedSlot>,
+}
+
+impl Inspection {
+    async fn begin(store: &Store, user_id: &str, mission_id: Option<&str>) -> Result<Self, StoreError> {
+        let begin = async {
+            let mut tx = UserTx::begin(store, user_id).await?;
+            let ids = match mission_id {
+                Some(id) => vec![id.to_owned()],
+                None => mission_ids(&mut tx).await?,
+            };
+            let situation = Situation::read(&mut tx).await?;
+            let schedule = scheduled(&mut tx, mission_id).await?;
+            let schedule = schedule.into_iter().map(|row| (row.mission_id.clone(), row)).collect();
+            let healings = healings(&mut tx, mission_id).await?;
+            let healings = healings.into_iter().map(|row| (row.mission_id.clone(), row)).collect();
+            let last_slots = last_slots(&mut tx, mission_id).await?;
+            let last_slots = last_slots.into_iter().map(|slot| (slot.mission_id.clone(), slot)).collect();
+            Ok(Self { tx, ids, situation, schedule, healings, last_slots })
         };
-        mission.status.runs = Some(runs::list(store, &filter, LATEST_RUNS).await?);
+        with_timeout(TRANSACTION, begin).await
     }
-    Ok(missions)
-}
 
-async fn read(store: &Store, user_id: &str, mission_id: Option<&str>) -> Result<Vec<Inspected>, StoreError> {
-    let mut tx = UserTx::begin(store, user_id).await?;
-    let now = tx.began_at();
-    let missions = fold_missions(&mut tx, mission_id).await?;
-    if missions.is_empty() && has_rows(&mut tx, mission_id).await? {
-        return Err(StoreError::Invisible);
+    fn missions(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.ids)
     }
-    let situation = Situation::read(&mut tx).await?;
-    let schedule = scheduled(&mut tx, mission_id).await?;
-    let healings = healings(&mut tx, mission_id).await?;
-    let last_slots = last_slots(&mut tx, mission_id).await?;
-    tx.commit().await?;
-    let mut schedule: BTreeMap<String, Scheduled> =
-        schedule.into_iter().map(|row| (row.mission_id.clone(), row)).collect();
-    let mut healings: BTreeMap<String, Healing> =
-        healings.into_iter().map(|row| (row.mission_id.clone(), row)).collect();
-    let mut last_slots: BTreeMap<String, EndedSlot> =
-        last_slots.into_iter().map(|slot| (slot.mission_id.clone(), slot)).collect();
-    let inspected = |(id, mission): (String, FoldedMission)| {
-        let (row, healing) = (schedule.remove(&id), healings.remove(&id));
-        let fits = user_id.len() + id.len() <= LONGEST_IDS;
-        let last_slot = last_slots.remove(&id);
-        let mut inspected = inspected(id, mission, (row, last_slot, fits), &situation, now);
-        inspected.status.healing = healing;
-        inspected
-    };
-    Ok(missions.into_iter().map(inspected).collect())
-}
 
-fn inspected(
-    mission_id: String,
-    mission: FoldedMission,
-    (schedule, last_slot, fits): (Option<Scheduled>, Option<EndedSlot>, bool),
-    situation: &Situation,
-    now: Timestamp,
-) -> Inspected {
-    let (verdict, record) = match mission.record {
-        Err(error) => (Err(error.to_string()), None),
-        Ok(None) => (Err("hard-deleted".into()), None),
-        Ok(Some(record)) => (by_the_log(&mission_id, &record, &mission.history, now), Some(record)),
-    };
-    let verdict = match schedule.as_ref().and_then(|row| row.hold(now)) {
-        Some(Hold::Leased(until)) => Err(format!("being planned now, under a lease until {until}")),
-        hold => by_the_rest(verdict, schedule.as_ref(), last_slot.as_ref(), hold, situation),
-    };
-    let (due, reason) = match verdict {
-        _ if !fits => (
-            false,
-            format!(
-                "never planned: the ids of its user and of itself have over {LONGEST_IDS} bytes together"
+    /// `None` where no row is about the mission. One whose slot is ahead needs no look at its iterations, unless
+    /// `whole`.
+    async fn status(&mut self, id: &str, whole: bool) -> Result<Option<MissionStatus>, StoreError> {
+        let now = self.tx.began_at();
+        let ahead = if whole { None } else { self.not_due(id, now).await? };
+        let verdict = match ahead {
+            Some(reason) => Err(reason),
+            None => {
+                let (mission, _room) = with_timeout(TRANSACTION, wait_and_fold(&mut self.tx, id)).await?;
+                if mission.change_count == 0 {
+                    return Ok(None);
+                }
+                match mission.record {
+                    Err(error) => Err(error.to_string()),
+                    Ok(None) => Err("hard-deleted".into()),
+                    Ok(Some(record)) => by_the_log(id, &record, &mission.history, now),
+                }
+            }
+        };
+        Ok(Some(self.judged(id, verdict, now)))
+    }
+
+    /// Why the mission is not due, by the few fields that the schedule knows.
+    async fn not_due(&mut self, id: &str, now: Timestamp) -> Result<Option<String>, StoreError> {
+        let fields = Wanted::Fields(&SCHEDULE_FIELDS);
+        let record = with_timeout(TRANSACTION, fold_record(&mut self.tx, id, fields)).await?;
+        let standing = record.ok().flatten().map(|record| Standing::of(&record));
+        Ok(standing.and_then(|standing| slot_of(standing, now).err()))
+    }
+
+    async fn record(&mut self, id: &str) -> Result<Result<Option<Record>, StoreError>, StoreError> {
+        with_timeout(TRANSACTION, fold_record(&mut self.tx, id, Wanted::All)).await
+    }
+
+    fn judged(&mut self, id: &str, verdict: Result<Timestamp, String>, now: Timestamp) -> MissionStatus {
+        let (schedule, last_slot) = (self.schedule.remove(id), self.last_slots.remove(id));
+        let verdict = match schedule.as_ref().and_then(|row| row.hold(now)) {
+            Some(Hold::Leased(until)) => Err(format!("being planned now, under a lease until {until}")),
+            hold => by_the_rest(verdict, schedule.as_ref(), last_slot.as_ref(), hold, &self.situation),
+        };
+        let (due, reason) = match verdict {
+            _ if self.tx.user_id().len() + id.len() > LONGEST_IDS => (
+                false,
+                format!(
+                    "never planned: the ids of its user and of itself have over {LONGEST_IDS} bytes together"
+                ),
             ),
-        ),
-        Ok(reason) => (true, reason),
-        Err(reason) => (false, reason),
-    };
-    let (record, field_timestamps) =
-        record.map_or((None, Clocks::new()), |record| (Some(record.fields), record.clocks));
-    let (last_tick_at, last_tick_age_seconds) = (situation.last_tick, situation.last_tick_age());
-    let status = MissionStatus {
-        mission_id,
-        due,
-        reason,
-        schedule,
-        last_slot,
-        last_tick_at,
-        last_tick_age_seconds,
-        healing: None,
-        runs: None,
-    };
-    Inspected { status, record, field_timestamps }
+            Ok(reason) => (true, reason),
+            Err(reason) => (false, reason),
+        };
+        MissionStatus {
+            mission_id: id.to_owned(),
+            due,
+            reason,
+            schedule,
+            last_slot,
+            last_tick_at: self.situation.last_tick,
+            last_tick_age_seconds: self.situation.last_tick_age(),
+            healing: self.healings.remove(id),
+            runs: None,
+        }
+    }
+
+    /// Ends the look. Where it saw nothing, a policy may be missing.
+    async fn end(mut self, mission_id: Option<&str>, is_empty: bool) -> Result<(), StoreError> {
+        let end = async {
+            if is_empty && has_rows(&mut self.tx, mission_id).await? {
+                return Err(StoreError::Invisible);
+            }
+            self.tx.commit().await
+        };
+        with_timeout(TRANSACTION, end).await
+    }
+}
+
+fn unreadable(error: Unreadable) -> String {
+    format!("cannot be planned: {error}")
+}
+
+/// The slot that has come, or why there is none.
+fn slot_of(standing: Result<Standing, Unreadable>, now: Timestamp) -> Result<Timestamp, String> {
+    match standing.map_err(unreadable)? {
+        Standing::Off(reason) => Err(reason),
+        Standing::Unscheduled => Err("it has no nextRunAt".into()),
+        Standing::Scheduled(slot) if slot > now => Err(format!("not before {slot}")),
+        Standing::Scheduled(slot) => Ok(slot),
+    }
 }
 
 /// The slot that has come (`Ok`), or why the mission is not due (`Err`), by its folded record alone.
 fn by_the_log(id: &str, record: &Record, history: &History, now: Timestamp) -> Result<Timestamp, String> {
-    let unreadable = |error: Unreadable| format!("cannot be planned: {error}");
-    let slot = match Standing::of(record).map_err(unreadable)? {
-        Standing::Off(reason) => return Err(reason),
-        Standing::Unscheduled => return Err("it has no nextRunAt".into()),
-        Standing::Scheduled(slot) if slot > now => return Err(format!("not before {slot}")),
-        Standing::Scheduled(slot) => slot,
-    };
+    let slot = slot_of(Standing::of(record), now)?;
     let mission = Mission::read(id, record).map_err(unreadable)?.healed(history);
     mission.write_timestamp(now).map_err(unreadable)?;
     mission.next_run(now, &TimeZone::UTC).map_err(unreadable)?;

@@ -15,6 +15,15 @@ pub const MAX_STEPS: usize = 5;
 /// The longest text that is parsed, in bytes. A tree of it takes up to seventy times the memory.
 const LONGEST: usize = 256 * 1024;
 
+/// The longest summary of a plan or a step, in characters: a line or two.
+const LONGEST_SUMMARY: usize = 500;
+
+/// The longest rationale of a step, in characters: a paragraph.
+const LONGEST_RATIONALE: usize = 2_000;
+
+/// The longest parameters of a step as JSON, in bytes. A note of several pages fits.
+const LONGEST_PARAMS: usize = 16 * 1024;
+
 /// The deepest nesting of a plan.
 const MAX_DEPTH: usize = 32;
 
@@ -103,22 +112,31 @@ pub enum StepFault {
     NoRationale,
     #[error("params is not an object")]
     ParamsNotAnObject,
+    #[error("params has {0} bytes, at most {LONGEST_PARAMS} are allowed")]
+    ParamsTooLong(usize),
     #[error("{tool}: {error}")]
     Param { tool: String, error: ParamError },
 }
 
 impl Plan {
-    /// Reads a plan that a user may be shown: [`Self::parse`], then the number of steps and their parameters.
+    /// Reads a plan that a user may be shown: [`Self::parse`], then the number of steps and their parameters. Each row of
+    /// the mission repeats its texts from now on, so what is too long for a person to read is cut; parameters are not, for
+    /// a tool would run with half of them.
     ///
     /// # Errors
     /// The first fault, worded so that the model can mend it.
     pub fn read(text: &str, tools: &[Tool]) -> Result<Self, PlanError> {
-        let plan = Self::parse(text, tools)?;
+        let mut plan = Self::parse(text, tools)?;
         if plan.steps.len() > MAX_STEPS {
             return Err(PlanError::TooManySteps(plan.steps.len()));
         }
         for (index, step) in plan.steps.iter().enumerate() {
             step.check(tools).map_err(|fault| PlanError::Step { number: index + 1, fault })?;
+        }
+        cut(&mut plan.summary, LONGEST_SUMMARY);
+        for step in &mut plan.steps {
+            cut(&mut step.summary, LONGEST_SUMMARY);
+            cut(&mut step.rationale, LONGEST_RATIONALE);
         }
         Ok(plan)
     }
@@ -184,6 +202,10 @@ impl Step {
     }
 
     fn check(&self, tools: &[Tool]) -> Result<(), StepFault> {
+        let length = serde_json::to_string(&self.params).map_or(usize::MAX, |text| text.len());
+        if length > LONGEST_PARAMS {
+            return Err(StepFault::ParamsTooLong(length));
+        }
         let tool = tools::find(tools, &self.tool_name).ok_or(StepFault::UnknownTool)?;
         tool.check(&self.params).map_err(|error| StepFault::Param { tool: self.tool_name.clone(), error })
     }
@@ -230,6 +252,13 @@ impl From<Fault> for PlanError {
             Fault::LoneSurrogate => Self::LoneSurrogate,
             Fault::Reserved => Self::ReservedKey,
         }
+    }
+}
+
+/// Cuts a text to so many characters, the mark of the cut among them.
+fn cut(text: &mut String, characters: usize) {
+    if text.chars().nth(characters).is_some() {
+        *text = text.chars().take(characters - 1).chain(['…']).collect();
     }
 }
 

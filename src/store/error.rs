@@ -66,6 +66,23 @@ pub enum StoreError {
         /// The row's `schema_version`.
         version: i32,
     },
+    /// More text than this service reads of one mission.
+    #[error(
+        "its rows hold {:.1} MB to be read, at most {:.1} MB are: its iterations have to become fewer or shorter",
+        megabytes(*.size), megabytes(*.limit)
+    )]
+    TooLarge {
+        /// What would have been read, in bytes; there may be more.
+        size: usize,
+        /// See [`LIMIT`](super::log::read::LIMIT).
+        limit: usize,
+    },
+    /// Other missions have the memory that this one would take, so many bytes of its rows. Waiting helps.
+    #[error("other missions take the memory that its rows need")]
+    NoRoom(usize),
+    /// More rows than this service reads of one mission.
+    #[error("it has more than {} rows", super::log::read::MAX_ROWS)]
+    TooManyRows,
     /// A mission that was just claimed has no rows: a policy is missing, for the moment or for good.
     #[error(
         "its rows are not visible: no policy of sync_changes shows them to their user, mana-sync makes it when it starts"
@@ -101,12 +118,19 @@ impl StoreError {
     /// Who can mend it.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::EmptyUser | Self::NewerSchema { .. } => Blame::Row,
-            Self::Busy => Blame::Conflict,
+            Self::EmptyUser | Self::NewerSchema { .. } | Self::TooLarge { .. } | Self::TooManyRows => {
+                Blame::Row
+            }
+            Self::Busy | Self::NoRoom(_) => Blame::Conflict,
             Self::Serialize(_) => Blame::Mission,
             Self::Database(error) => sqlstate::blame(error),
             _ => Blame::Database,
         }
+    }
+
+    /// Do the rows of the mission make it unreadable?
+    pub(super) fn is_of_the_rows(&self) -> bool {
+        matches!(self, Self::NewerSchema { .. } | Self::TooLarge { .. } | Self::TooManyRows)
     }
 
     /// Did the server refuse a statement with a code that it gives for faults of its own, on a connection that stood? It
@@ -131,4 +155,9 @@ fn told_of_migration(error: &MigrateError) -> String {
         }
         other => other.to_string(),
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people to read")]
+fn megabytes(bytes: usize) -> f64 {
+    bytes as f64 / 1e6
 }

@@ -13,6 +13,7 @@ pub mod pause;
 pub mod pool;
 mod preflight;
 pub mod replicas;
+pub mod room;
 pub mod runs;
 pub mod schedule;
 mod sqlstate;
@@ -78,6 +79,7 @@ pub struct Store {
     gone: Arc<AtomicBool>,
     pooled: bool,
     progress: Arc<RefreshProgress>,
+    rooms: room::Rooms,
 }
 
 impl Store {
@@ -95,7 +97,8 @@ impl Store {
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a runtime is given, which is all that a pool with timeouts asks for");
-        Ok(Self { pool, login, gone: Arc::default(), pooled: false, progress: Arc::default() })
+        let (gone, progress, rooms) = (Arc::default(), Arc::default(), room::Rooms::default());
+        Ok(Self { pool, login, gone, pooled: false, progress, rooms })
     }
 
     /// Leaves no prepared statement behind when a transaction ends, at the cost of a round trip and of parsing each
@@ -112,6 +115,11 @@ impl Store {
     /// Where no connection is free or can be made, or whatever the database answers.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         self.begin_with(BEGIN).await
+    }
+
+    /// Waits until this process has room for so many bytes of a mission's rows.
+    pub async fn wait_for_room(&self, bytes: usize) {
+        self.rooms.wait(bytes).await;
     }
 
     /// One whole transaction: BEGIN, `work`, COMMIT, in at most [`TRANSACTION`]. Where `work` fails, nothing

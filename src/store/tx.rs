@@ -9,6 +9,7 @@ use sqlx::{Connection as _, Executor as _};
 
 use super::log::shape::Shape;
 use super::pool::Connections;
+use super::room::{Room, Rooms};
 use super::{DbTime, Store, StoreError, TRANSACTION, with_timeout};
 
 /// A transaction. One that ends without COMMIT or ROLLBACK, because its future was dropped or the server
@@ -96,6 +97,7 @@ pub struct UserTx {
     began_at: Timestamp,
     writable: bool,
     shape: &'static Shape,
+    rooms: Rooms,
 }
 
 impl UserTx {
@@ -131,7 +133,14 @@ impl UserTx {
         let mut tx = store.begin().await?;
         let began = sqlx::query_as(set_user).bind(user_id).bind(lock).fetch_one(&mut *tx).await?;
         let (DbTime(began_at), writable) = began;
-        Ok(Self { tx, user_id: user_id.to_owned(), began_at, writable, shape: store.shape() })
+        Ok(Self {
+            tx,
+            user_id: user_id.to_owned(),
+            began_at,
+            writable,
+            shape: store.shape(),
+            rooms: store.rooms.clone(),
+        })
     }
 
     /// The database's clock when the transaction began, and had its lock where it takes one.
@@ -147,6 +156,11 @@ impl UserTx {
     /// The shape of the log that it reads and writes.
     pub(super) fn shape(&self) -> &'static Shape {
         self.shape
+    }
+
+    /// No room yet for the rows of a mission.
+    pub fn room(&self) -> Room {
+        self.rooms.room()
     }
 
     /// The user whose rows it sees.

@@ -2,7 +2,9 @@
 //! through which the schedule follows the log.
 
 pub mod append;
+mod change_row;
 pub(in crate::store) mod keys;
+mod older;
 pub mod read;
 mod rounds;
 pub mod schedule_fields;

@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::read::{clocks, log_row};
+use super::change_row::{clocks, log_row};
 use super::rounds::Rows;
 use crate::domain::change::{Fields, SCHEDULE_FIELDS};
 use crate::domain::fold::Record;

@@ -1,7 +1,7 @@
 //! One bad row stops nothing but its own mission.
 
 use jiff::ToSpan;
-use mana_ai::ops::explain::inspect;
+use mana_ai::ops::explain::{inspect, statuses};
 use serde_json::{Value, json};
 
 use crate::support::{World, due_mission, mission, now, with};
@@ -129,12 +129,10 @@ async fn inspect_tells_why() {
     }
     insert(&world, "alice", "g-version", Some(due_mission()), 2).await;
     world.device("bob").create_mission("theirs", due_mission()).await.unwrap();
-    let all = inspect(&world.store, "alice", None).await.unwrap();
+    let all = statuses(&world.store, "alice", None).await.unwrap();
     let told: Vec<_> = all
         .iter()
-        .map(|mission| {
-            (mission.status.mission_id.as_str(), mission.status.due, mission.status.reason.as_str())
-        })
+        .map(|mission| (mission.mission_id.as_str(), mission.due, mission.reason.as_str()))
         .collect();
     let expected = [
         ("a-due", true, "due since "),
@@ -152,7 +150,11 @@ async fn inspect_tells_why() {
             "{told:?} is not {id} {due} {reason}"
         );
     }
-    let one = inspect(&world.store, "alice", Some("a-due")).await.unwrap();
+    let mut all = Vec::new();
+    inspect(&world.store, "alice", None, |mission| all.push(mission)).await.unwrap();
+    assert_eq!(all.len(), expected.len());
+    let mut one = Vec::new();
+    inspect(&world.store, "alice", Some("a-due"), |mission| one.push(mission)).await.unwrap();
     assert_eq!(one.len(), 1);
     assert_eq!(one[0].record.as_ref().unwrap()["title"].get(), "\"Garten\"");
 }

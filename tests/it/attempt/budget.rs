@@ -2,7 +2,7 @@
 
 use jiff::ToSpan as _;
 use mana_ai::demo::llm::Behaviour;
-use mana_ai::ops::explain::inspect;
+use mana_ai::ops::explain::statuses;
 use mana_ai::ops::status::status;
 use sqlx::Executor as _;
 
@@ -31,7 +31,7 @@ async fn who_has_no_call_left_waits_and_nobody_else_does() {
     assert_eq!(world.db.count(uncharged).await, 27);
     assert_eq!(world.tick().await.due_mission_count, 0, "they take no place of a claim");
 
-    let told = inspect(&world.store, "alice", Some("m30")).await.unwrap().remove(0).status;
+    let told = statuses(&world.store, "alice", Some("m30")).await.unwrap().remove(0);
     assert!(!told.due && told.reason.contains("CALLS_PER_USER_PER_DAY is 3"), "{}", told.reason);
     let status = status(&world.store).await.unwrap();
     assert_eq!((status.over_budget, status.due), (27, 0));

@@ -3,7 +3,7 @@
 use jiff::ToSpan;
 use mana_ai::demo::llm::Behaviour;
 use mana_ai::domain::healing::MAX_IN_A_ROW;
-use mana_ai::ops::explain::{Inspected, inspect};
+use mana_ai::ops::explain::{MissionStatus, statuses};
 use serde_json::{Value, json};
 
 use crate::support::{World, due_mission, now, soon, with};
@@ -33,8 +33,8 @@ async fn edit(world: &World, list: &Value, fields: Value) {
     world.device("alice").edit_mission("m1", fields, now()).await.unwrap();
 }
 
-async fn inspected(world: &World) -> Inspected {
-    inspect(&world.store, "alice", Some("m1")).await.unwrap().remove(0)
+async fn inspected(world: &World) -> MissionStatus {
+    statuses(&world.store, "alice", Some("m1")).await.unwrap().remove(0)
 }
 
 #[tokio::test]
@@ -178,7 +178,7 @@ async fn an_unread_plan_is_replaced_once_it_is_old() {
     let (world, plan) = planned().await;
     edit(&world, &json!([plan]), json!({ "nextRunAt": "2026-01-01T00:00:00.000Z" })).await;
     assert_eq!(world.tick().await.plans_written_back, 0);
-    assert!(inspected(&world).await.status.reason.contains("an unread plan waits for a device"));
+    assert!(inspected(&world).await.reason.contains("an unread plan waits for a device"));
     let old = with(plan.clone(), json!({ "startedAt": "2026-01-01T00:00:00.000Z" }));
     edit(&world, &json!([old]), json!({})).await;
     assert_eq!(world.tick().await.plans_written_back, 1);
@@ -255,8 +255,8 @@ async fn unread_plans_of_one_user_may_be_bounded() {
         }
     }
     assert_eq!(world.tick().await.plans_written_back, 4, "two of each user");
-    let told = inspect(&world.store, "alice", Some("m3")).await.unwrap().remove(0);
-    assert!(told.status.reason.contains("MAX_UNREAD_PER_USER is 2"), "{}", told.status.reason);
+    let told = statuses(&world.store, "alice", Some("m3")).await.unwrap().remove(0);
+    assert!(told.reason.contains("MAX_UNREAD_PER_USER is 2"), "{}", told.reason);
     let waiting =
         "SELECT count(*) FROM mana_ai.mission_schedule WHERE not_before > now() AND not_before < 'infinity'";
     assert_eq!(world.db.count(waiting).await, 2);

@@ -5,7 +5,7 @@ use mana_ai::demo::device::SyncRow;
 use mana_ai::demo::llm::Behaviour;
 use mana_ai::domain::iteration::Actor;
 use mana_ai::domain::time::iso;
-use mana_ai::ops::explain::inspect;
+use mana_ai::ops::explain::statuses;
 use mana_ai::runner::stats::TickStats;
 use serde_json::{Value, json};
 
@@ -164,9 +164,9 @@ async fn a_slot_is_planned_once_even_if_its_user_goes_back() {
     assert_eq!(world.tick().await.plans_written_back, 1);
     device.edit_mission("m1", json!({ "nextRunAt": slot }), now() + 1.second()).await.unwrap();
     assert_eq!(world.tick().await.plans_written_back, 0);
-    let told = &inspect(&world.store, "alice", None).await.unwrap()[0];
+    let told = &statuses(&world.store, "alice", None).await.unwrap()[0];
     assert_eq!(
-        (told.status.due, told.status.reason.as_str()),
+        (told.due, told.reason.as_str()),
         (false, "this slot has its plan already; only another nextRunAt makes it due")
     );
     assert_eq!(world.llm.requests().len(), 1);

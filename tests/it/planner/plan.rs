@@ -63,3 +63,24 @@ fn no_prototype_gets_into_the_parameters() {
     let expected = json!({ "title": "x", "extra": [{ "kept": { "constructor": 1 } }] });
     assert_eq!(as_json(plan)["steps"][0]["params"], expected);
 }
+
+/// Every later row of the mission repeats a plan's texts.
+#[test]
+fn texts_of_a_plan_are_cut_and_parameters_refused() {
+    let plan = |summary: usize, rationale: usize, title: usize| {
+        let step = json!({ "summary": "s".repeat(summary), "toolName": "create_task",
+            "params": { "title": "t".repeat(title) }, "rationale": "ä".repeat(rationale) });
+        Plan::read(&json!({ "summary": "p".repeat(summary), "steps": [step] }).to_string(), &TOOLS)
+    };
+    let fits = plan(500, 2_000, 100).unwrap();
+    assert_eq!(
+        (fits.summary, fits.steps[0].rationale.as_str()),
+        ("p".repeat(500), "ä".repeat(2_000).as_str())
+    );
+    let cut = plan(100_000, 50_000, 100).unwrap();
+    assert_eq!(cut.summary, "p".repeat(499) + "…");
+    assert_eq!(cut.steps[0].summary, "s".repeat(499) + "…");
+    assert_eq!(cut.steps[0].rationale, "ä".repeat(1_999) + "…");
+    let refused = plan(1, 1, 20_000).unwrap_err().to_string();
+    assert!(refused.starts_with("step 1: params has 20012 bytes, at most 16384"), "{refused}");
+}

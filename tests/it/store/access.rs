@@ -61,7 +61,7 @@ pub async fn check_walls(store: &Store) {
     assert_eq!(claimed.len(), 1, "the scan sees the due mission");
 
     let mut mallory = UserTx::begin(store, "mallory").await.unwrap();
-    let theirs = fold_mission(&mut mallory, "m1").await.unwrap();
+    let (theirs, _) = fold_mission(&mut mallory, "m1").await.unwrap();
     assert!(theirs.record.unwrap().is_none(), "another user sees nothing of it");
     let forged = sqlx::query(
         "INSERT INTO public.sync_changes (app_id, table_name, record_id, user_id, op, data, client_id)
@@ -80,7 +80,8 @@ pub async fn check_walls(store: &Store) {
 
     for forbidden in ["UPDATE public.sync_changes SET op = 'delete'", "DELETE FROM public.sync_changes"] {
         let mut alice = UserTx::begin(store, "alice").await.unwrap();
-        assert!(fold_mission(&mut alice, "m1").await.unwrap().record.unwrap().is_some());
+        let (hers, _) = fold_mission(&mut alice, "m1").await.unwrap();
+        assert!(hers.record.unwrap().is_some());
         let refused = alice.execute(forbidden).await.unwrap_err();
         assert!(refused.to_string().contains("permission denied"), "{forbidden}: {refused}");
     }

@@ -79,7 +79,7 @@ fn the_tree_is_right(taken: &Taken) {
     let mut steps = taken.below(mission);
     steps.sort_unstable();
     assert_eq!(steps, ["llm_call", "read", "write_once"]);
-    for step in ["begin", "fold_missions", "write_back", "end"] {
+    for step in ["begin", "fold_mission", "write_back", "end"] {
         let below = taken.below(taken.one("write_once"));
         assert!(below.contains(&step), "{step} is not in {below:?}");
     }

@@ -1,0 +1,77 @@
+//! How much of missions' rows is held at a time, by all attempts of this process together.
+//!
+//! A mission takes about ten times the text of its rows while it is read, merged and written. What it takes is known only
+//! once the database has told the sizes, inside a transaction. Nobody waits there: whoever finds no room ends the
+//! transaction, waits, and begins anew.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::StoreError;
+use super::log::read::LIMIT;
+
+/// Bytes in one permit.
+const UNIT: usize = 1024;
+
+/// The room for rows; all of it is what one mission may have.
+#[derive(Debug, Clone)]
+pub(super) struct Rooms(Arc<Semaphore>);
+
+/// The room that a mission has taken; given back when this is dropped, so it is kept as long as the mission is.
+#[derive(Debug)]
+pub struct Room {
+    rooms: Rooms,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LIMIT.div_ceil(UNIT))))
+    }
+}
+
+impl Rooms {
+    /// Takes nothing yet.
+    pub fn room(&self) -> Room {
+        Room { rooms: self.clone(), permit: None }
+    }
+
+    /// Waits until there is room for so many bytes. Does not keep it: others may be quicker.
+    pub async fn wait(&self, bytes: usize) {
+        let all = LIMIT.div_ceil(UNIT);
+        // Never closed.
+        let _ = self.0.acquire_many(units(bytes.div_ceil(UNIT).min(all))).await;
+    }
+}
+
+impl Room {
+    /// Waits until there is room for so many bytes. Does not keep it.
+    pub async fn wait(&self, bytes: usize) {
+        self.rooms.wait(bytes).await;
+    }
+
+    /// Lets it be room for so many bytes in all.
+    ///
+    /// # Errors
+    /// [`StoreError::NoRoom`] where others have it.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), StoreError> {
+        let more = bytes
+            .div_ceil(UNIT)
+            .saturating_sub(self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+        if more == 0 {
+            return Ok(());
+        }
+        let taken = Arc::clone(&self.rooms.0).try_acquire_many_owned(units(more));
+        let taken = taken.map_err(|_| StoreError::NoRoom(bytes))?;
+        match &mut self.permit {
+            Some(permit) => permit.merge(taken),
+            None => self.permit = Some(taken),
+        }
+        Ok(())
+    }
+}
+
+fn units(units: usize) -> u32 {
+    u32::try_from(units).unwrap_or(u32::MAX)
+}
