@@ -16,11 +16,7 @@ use sqlx::{Executor, Row};
 use crate::domain::vectors::{FoldVector, fold_vectors, values};
 use crate::support::{World, compared};
 
-/// The same through the database, which sorts the rows and keeps them as `jsonb`: what the service does.
-#[tokio::test]
-async fn fold_through_postgres_agrees_with_devices() {
-    let world = World::new().await;
-    let vectors = fold_vectors();
+async fn insert(world: &World, vectors: &[FoldVector]) {
     for row in vectors.iter().flat_map(|vector| &vector.rows) {
         sqlx::query(
             "INSERT INTO sync_changes (id, app_id, table_name, record_id, user_id, op, data, field_timestamps, client_id, created_at)
@@ -36,6 +32,14 @@ async fn fold_through_postgres_agrees_with_devices() {
         .await
         .unwrap();
     }
+}
+
+/// The same through the database, which sorts the rows and keeps them as `jsonb`: what the service does.
+#[tokio::test]
+async fn fold_through_postgres_agrees_with_devices() {
+    let world = World::new().await;
+    let vectors = fold_vectors();
+    insert(&world, &vectors).await;
     let ids: BTreeSet<&String> = vectors.iter().map(|vector| &vector.rows[0].record_id).collect();
     let keys: Vec<_> = ids.into_iter().map(|id| ("alice".to_owned(), id.clone())).collect();
     let mut tx = world.store.begin().await.unwrap();
