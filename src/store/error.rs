@@ -74,14 +74,14 @@ pub enum StoreError {
     TooLarge {
         /// What would have been read, in bytes; there may be more.
         size: usize,
-        /// See [`LIMIT`](super::log::read::LIMIT).
+        /// See [`LIMIT`](super::limits::LIMIT).
         limit: usize,
     },
     /// Other missions have the memory that this one would take, so many bytes of its rows. Waiting helps.
     #[error("other missions take the memory that its rows need")]
     NoRoom(usize),
     /// More rows than this service reads of one mission.
-    #[error("it has more than {} rows", super::log::read::MAX_ROWS)]
+    #[error("it has more than {} rows", super::limits::MAX_ROWS)]
     TooManyRows,
     /// A mission that was just claimed has no rows: a policy is missing, for the moment or for good.
     #[error(

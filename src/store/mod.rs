@@ -7,6 +7,7 @@ pub mod access;
 pub mod budget;
 mod error;
 pub mod healing;
+pub mod limits;
 pub mod log;
 mod login;
 pub mod pause;

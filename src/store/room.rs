@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::StoreError;
-use super::log::read::LIMIT;
+use super::limits::LIMIT;
 
 /// Bytes in one permit.
 const UNIT: usize = 1024;

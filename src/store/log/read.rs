@@ -21,14 +21,9 @@ use crate::domain::history::{History, ListRow};
 use crate::domain::mission::Standing;
 use crate::domain::opened::{Asks, Opened, Wanted};
 use crate::domain::window::{MAX_ROUNDS, Reach, SentRow, everything, record, window};
+use crate::store::limits::{LIMIT, MAX_ROWS};
 use crate::store::room::Room;
 use crate::store::{Store, StoreError, TRANSACTION, UserTx, with_timeout};
-
-/// The most text of `data` that is read of a mission at a time, and the longest value that is read at all, in bytes. Five
-/// thousand iterations of 1 kB have 5 MB. While such a mission is planned it takes about ten times its text.
-pub const LIMIT: usize = 8 * 1024 * 1024;
-/// The most rows of a mission. Their clocks take up to a kilobyte each. Ten thousand rows have five thousand iterations.
-pub const MAX_ROWS: usize = 50_000;
 
 /// A mission as its log tells it.
 #[derive(Debug)]

@@ -77,7 +77,7 @@ fn texts_of_a_plan_are_cut_and_parameters_refused() {
         (fits.summary, fits.steps[0].rationale.as_str()),
         ("p".repeat(500), "ä".repeat(2_000).as_str())
     );
-    let cut = plan(100_000, 50_000, 100).unwrap();
+    let cut = plan(50_000, 20_000, 100).unwrap();
     assert_eq!(cut.summary, "p".repeat(499) + "…");
     assert_eq!(cut.steps[0].summary, "s".repeat(499) + "…");
     assert_eq!(cut.steps[0].rationale, "ä".repeat(1_999) + "…");
