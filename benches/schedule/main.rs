@@ -3,8 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
 
+mod aged;
 mod fill;
 mod measure;
+mod missions;
 mod process;
 mod report;
 mod ticks;
@@ -34,6 +36,16 @@ async fn main() {
         report.row(ticks::backlog(&server).await);
         return;
     }
+    if std::env::args().any(|arg| arg == "aged") {
+        let mut report = Report::new(&server).await;
+        aged_missions(&server, &mut report).await;
+        return;
+    }
+    if std::env::args().any(|arg| arg == "ten-million") {
+        // Twenty minutes and ten gigabytes, so only when asked for; nothing is written.
+        ten_million(&server).await;
+        return;
+    }
     let mut report = Report::new(&server).await;
 
     report.row(process::start_to_health(&server).await);
@@ -53,8 +65,39 @@ async fn main() {
     report.row(ticks::thousand_due(&server).await);
     report.row(ticks::backlog(&server).await);
     report.row(ticks::thousand_iterations(&server).await);
+    aged_missions(&server, &mut report).await;
     report.idle_growth();
     report.write(Path::new(env!("CARGO_MANIFEST_DIR")));
+}
+
+async fn aged_missions(server: &Server, report: &mut Report) {
+    report.row(aged::idle_beside_an_old_mission(server).await);
+    report.row(aged::idle_beside_many_changes(server).await);
+    for (missions, iterations, bar) in [(100, 30, "≤ 23 ms"), (100, 200, "≤ 62 ms"), (10, 500, "≤ 123 ms")]
+    {
+        report.row(aged::due(server, missions, iterations, 10, bar).await);
+    }
+    report.row(aged::plans_per_second(server).await);
+    let (row, small) = aged::rebuild(server, 50_000, 1_000, None).await;
+    report.row(row);
+    report.row(aged::rebuild(server, 50_000, 100_000, Some(small)).await.0);
+}
+
+/// The idle tick and the rebuild at ten million changes of a million missions, and the memory they take.
+async fn ten_million(server: &Server) {
+    let mut report = Report::new(server).await;
+    for size in [SIZES[0], 10_000_000] {
+        let db = BenchDb::filled(server, size).await;
+        let (row, ms) = ticks::idle(&db, size).await;
+        report.row(row);
+        report.idle_point(size, ms);
+        if size > SIZES[0] {
+            report.row(ticks::rebuild(&db).await);
+            report.rows(process::memory(&db).await);
+        }
+        db.drop(server).await;
+    }
+    report.idle_growth();
 }
 
 /// A figure of ours, and what bounds it.

@@ -14,7 +14,7 @@ use crate::measure::{median_ms, once_ms};
 use crate::report::Row;
 use crate::row;
 
-const NOBODY: &str = "http://127.0.0.1:1";
+pub const NOBODY: &str = "http://127.0.0.1:1";
 
 /// Figure 1: A tick that finds nothing new and nothing due. Bound: asking once what is new.
 pub async fn idle(db: &BenchDb, size: u64) -> (Row, f64) {
