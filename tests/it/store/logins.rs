@@ -235,6 +235,8 @@ async fn a_new_login_is_let_in() {
     access::verify(&cluster.store("runner4")).await.unwrap();
     let again = cluster.command("runner4", &["grant", "--to", "runner4"]).await;
     assert!(again.status.success() && text(&again.stdout).starts_with("-- "), "it lacks nothing");
+    cluster.superuser("DROP OWNED BY runner; DROP ROLE runner").await;
+    access::verify(&cluster.store("runner4")).await.expect("the old login is gone, and the new one works");
     let nobody = cluster.command("admin", &["grant", "--to", "nobody"]).await;
     assert!(text(&nobody.stderr).contains("there is no role nobody"), "{}", text(&nobody.stderr));
 }
@@ -309,6 +311,36 @@ async fn missing_roles_are_called_missing_and_nothing_else() {
     let told = access::verify(&cluster.store("runner")).await.unwrap_err().to_string();
     assert!(told.contains("the roles mana_ai and mana_ai_reader are missing"), "{told}");
     assert!(!told.contains("bypass") && !told.contains(';'), "{told}");
+}
+
+/// Neither alone: the set-up makes roles, and policies on a table of somebody's.
+#[tokio::test]
+async fn who_is_no_owner_or_makes_no_roles_is_refused() {
+    let cluster = Cluster::new().await;
+    let sql = cluster.sql_of_migrate("runner").await;
+    let refused = cluster.psql("sync", &sql).await.unwrap_err().to_string();
+    assert!(refused.contains("permission denied to create role"), "{refused}");
+    cluster.superuser("CREATE ROLE stranger LOGIN PASSWORD 'pw' CREATEROLE").await;
+    let refused = cluster.psql("stranger", &sql).await.unwrap_err().to_string();
+    assert!(refused.contains("permission denied for database"), "{refused}");
+    cluster.superuser("GRANT sync TO stranger").await;
+    cluster.psql("stranger", &sql).await.unwrap();
+}
+
+/// From PostgreSQL 16 on Postgres itself lets the maker of a role grant it, and only a superuser can end that.
+#[tokio::test]
+async fn the_maker_of_the_reader_may_grant_it_until_a_superuser_ends_that() {
+    let cluster = Cluster::ready().await;
+    assert!(is_denied(cluster.psql("admin", "SET ROLE mana_ai_reader").await), "it is not left in the role");
+    let may_grant =
+        "SELECT count(*) FROM pg_auth_members WHERE roleid = 'mana_ai_reader'::regrole AND admin_option";
+    assert_eq!(cluster.db.count(may_grant).await, i64::from(cluster.is_16().await));
+    if cluster.is_16().await {
+        assert!(cluster.psql("admin", "REVOKE mana_ai_reader FROM admin GRANTED BY postgres").await.is_err());
+        cluster.superuser("REVOKE mana_ai_reader FROM admin GRANTED BY postgres").await;
+        assert_eq!(cluster.db.count(may_grant).await, 0);
+    }
+    access::verify(&cluster.store("runner")).await.unwrap();
 }
 
 /// What pg_dump does: it asks for an error where row security would leave rows out. With `--enable-row-security` it does
