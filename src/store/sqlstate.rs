@@ -46,9 +46,11 @@ fn is_of_a_pooler(code: &str) -> bool {
 }
 
 /// Is it an answer to a statement, and not the end of the connection? The code does not tell: a trigger may raise the one
-/// of a shutdown, or pass on that of a server which it asks. FATAL and PANIC are the server's own words.
+/// of a shutdown, or pass on that of a server which it asks. FATAL and PANIC are the server's own words. So is that it
+/// takes no writes, unless a function says it.
 pub(super) fn is_refusal(error: &sqlx::Error) -> bool {
-    answer(error).is_some_and(|answer| answer.severity() == PgSeverity::Error)
+    let is_read_only = code(error).as_deref() == Some("25006") && !is_of_a_function(error);
+    !is_read_only && answer(error).is_some_and(|answer| answer.severity() == PgSeverity::Error)
 }
 
 /// The error as it may be logged and stored: with the server's words where they cannot hold anything of a row, else with
