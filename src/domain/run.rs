@@ -66,7 +66,7 @@ pub struct Usage {
     pub completion_tokens: u64,
     /// Time with mana-llm; `None` where it was not called.
     pub latency: Option<Duration>,
-    /// Calls that began.
+    /// Calls that began, but for those that are sure to have cost nothing.
     pub calls: u32,
 }
 

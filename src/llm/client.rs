@@ -163,7 +163,7 @@ impl LlmClient {
         if error.is_timeout() && !error.is_connect() {
             return LlmError::Timeout(self.timeout);
         }
-        LlmError::Unreachable(crate::http_client::cause(&error))
+        LlmError::Unreachable { cause: crate::http_client::cause(&error), is_sent: !error.is_connect() }
     }
 }
 

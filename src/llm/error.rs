@@ -26,8 +26,13 @@ pub enum LlmError {
     #[error("mana-llm did not answer within {} ms", .0.as_millis())]
     Timeout(Duration),
     /// There was no connection, or it broke.
-    #[error("mana-llm is unreachable: {0}")]
-    Unreachable(String),
+    #[error("mana-llm is unreachable: {cause}")]
+    Unreachable {
+        /// What the connection failed with.
+        cause: String,
+        /// Was there a connection, which may have carried the call?
+        is_sent: bool,
+    },
     /// 429.
     #[error("mana-llm limits the rate{}", retry_hint(*.retry_after))]
     RateLimited {
@@ -104,10 +109,18 @@ impl FinishReason {
 }
 
 impl LlmError {
+    /// Is it sure that no model has worked? Such a call spends nobody's budget.
+    pub fn costs_nothing(&self) -> bool {
+        match self {
+            Self::Unreachable { is_sent, .. } => !is_sent,
+            _ => !matches!(self.disposition(), Disposition::Transient | Disposition::MissionFault),
+        }
+    }
+
     /// What it means for the next attempt.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Timeout(_) | Self::Unreachable(_) | Self::ServerFault(_) | Self::BadResponse(_) => {
+            Self::Timeout(_) | Self::Unreachable { .. } | Self::ServerFault(_) | Self::BadResponse(_) => {
                 Disposition::Transient
             }
             Self::RateLimited { retry_after } => {

@@ -50,8 +50,8 @@ impl LlmService {
         self.breaker().why().cloned()
     }
 
-    /// Makes one call, if the circuit lets it begin. Adds to `usage` the call and the time that it took, also where it
-    /// fails or is dropped, and the tokens of its answer, also of one that is of no use.
+    /// Makes one call, if the circuit lets it begin. Adds to `usage` the time that it took, the tokens of its answer, also
+    /// of one that is of no use, and the call itself, also where it fails or is dropped, unless it is sure that it cost nothing.
     ///
     /// # Errors
     /// [`CallError::CircuitOpen`] where no call may begin now, [`CallError::Llm`] where it failed.
@@ -66,6 +66,9 @@ impl LlmService {
         self.count(cost.as_ref(), took);
         if let Some(cost) = &cost {
             usage.add_call(cost.resolved_model.as_deref(), cost.tokens);
+        }
+        if result.as_ref().is_err_and(LlmError::costs_nothing) {
+            usage.calls -= 1;
         }
         report.end = match &result {
             Ok(_) => CallEnd::Answered,

@@ -9,10 +9,10 @@ use super::{DbTime, Store, StoreError};
 pub const OVER_BUDGET: &str = "its user's calls of the last 24 hours are used up";
 
 /// Counts one more call for the attempt, or tells when its user may make the next one: when enough of the calls are 24
-/// hours old. `$2` is the attempt, `$3` the budget. A run of an older version tells only whether it called at all.
+/// hours old. `$2` is the attempt, `$3` the budget. A run of an older version tells only that it was answered, by its tokens.
 const RESERVE: &str = "
     WITH day AS MATERIALIZED (
-        SELECT id, started_at, greatest(calls, (latency_ms IS NOT NULL)::int) AS calls FROM mana_ai.mission_runs
+        SELECT id, started_at, greatest(calls, (prompt_tokens > 0)::int) AS calls FROM mana_ai.mission_runs
         WHERE user_id = $1 AND started_at > clock_timestamp() - interval '24 hours'),
     reserved AS (
          UPDATE mana_ai.mission_runs AS run SET calls = run.calls + 1

@@ -90,13 +90,35 @@ async fn a_repair_is_a_call() {
 #[tokio::test]
 async fn lost_attempts_and_those_of_an_older_version_count() {
     let world = World::with(&[(CALLS, "3")]).await;
-    let runs = "INSERT INTO mana_ai.mission_runs (user_id, mission_id, slot, attempt, replica, calls, latency_ms, outcome, finished_at)
+    let runs = "INSERT INTO mana_ai.mission_runs (user_id, mission_id, slot, attempt, replica, calls, prompt_tokens, outcome, finished_at)
         VALUES ('alice', 'x', now(), 1, gen_random_uuid(), 1, NULL, 'lost', now()),
             ('alice', 'y', now(), 1, gen_random_uuid(), 0, 20, 'planned', now()),
             ('alice', 'z', now(), 1, gen_random_uuid(), 0, NULL, 'skipped', now())";
     world.db.admin.execute(runs).await.unwrap();
     create(&world, "alice", 2).await;
     assert_eq!(world.tick().await.plans_written_back, 1);
+}
+
+/// Nobody worked for them: an outage of mana-llm uses no budget up.
+#[tokio::test]
+async fn refused_calls_that_cost_nothing_leave_the_budget_whole() {
+    let world = World::with(&[]).await;
+    create(&world, "alice", 1).await;
+    // A replica each, whose circuit breaker has seen nothing.
+    let tick = async || {
+        let waits = "UPDATE mana_ai.mission_schedule SET not_before = '-infinity'";
+        world.db.admin.execute(waits).await.unwrap();
+        soon(world.replica(&[(CALLS, "1")]).tick(true)).await
+    };
+    for (status, requests) in [(429, 1), (503, 2), (401, 3)] {
+        let body = r#"{"detail":{"error":"no_healthy_provider","message":"none"}}"#;
+        world.llm.behave(Behaviour::Raw(status, Vec::new(), body.into()));
+        tick().await;
+        assert_eq!(world.llm.requests().len(), requests, "{status}");
+    }
+    world.llm.behave(Behaviour::Plan);
+    assert_eq!(tick().await.plans_written_back, 1);
+    assert_eq!(world.db.count("SELECT sum(calls) FROM mana_ai.mission_runs").await, 1);
 }
 
 /// A run on demand has no more rights than a tick.

@@ -239,7 +239,10 @@ async fn nobody_there_is_unreachable() {
     let messages = Messages(vec![message("system"), message("user")]);
     // Port 1 of loopback refuses.
     let error = soon(client("http://127.0.0.1:1", 20_000).complete(&messages, &mut None)).await.unwrap_err();
-    assert!(matches!(&error, LlmError::Unreachable(cause) if cause.contains("refused")), "{error}");
+    assert!(
+        matches!(&error, LlmError::Unreachable { cause, is_sent: false } if cause.contains("refused")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
