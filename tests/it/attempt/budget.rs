@@ -2,6 +2,7 @@
 
 use jiff::ToSpan as _;
 use mana_ai::demo::llm::Behaviour;
+use mana_ai::demo::llm_errors::ManaLlmError;
 use mana_ai::ops::explain::statuses;
 use mana_ai::ops::status::status;
 use sqlx::Executor as _;
@@ -110,11 +111,11 @@ async fn refused_calls_that_cost_nothing_leave_the_budget_whole() {
         world.db.admin.execute(waits).await.unwrap();
         soon(world.replica(&[(CALLS, "1")]).tick(true)).await
     };
-    for (status, requests) in [(429, 1), (503, 2), (401, 3)] {
-        let body = r#"{"detail":{"error":"no_healthy_provider","message":"none"}}"#;
-        world.llm.behave(Behaviour::Raw(status, Vec::new(), body.into()));
-        tick().await;
-        assert_eq!(world.llm.requests().len(), requests, "{status}");
+    use ManaLlmError as Kind;
+    for (requests, kind) in (1..).zip([Kind::RateLimit, Kind::NoHealthyProvider, Kind::WrongKey]) {
+        world.llm.behave(Behaviour::manallm_error(kind, "no"));
+        let stats = tick().await;
+        assert_eq!(world.llm.requests().len(), requests, "{kind:?}: {stats:?}");
     }
     world.llm.behave(Behaviour::Plan);
     assert_eq!(tick().await.plans_written_back, 1);
