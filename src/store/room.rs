@@ -1,6 +1,6 @@
 //! How much of missions' rows is held at a time, by all attempts of this process together.
 //!
-//! A mission takes about ten times the text of its rows while it is read, merged and written. What it takes is known only
+//! A mission takes many times the text of its rows while it is read, merged and written. What it takes is known only
 //! once the database has told the sizes, inside a transaction. Nobody waits there: whoever finds no room ends the
 //! transaction, waits, and begins anew.
 
