@@ -174,7 +174,7 @@ async fn a_person_sees_progress() {
     sqlx::query(
         "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, field_timestamps, client_id, created_at)
          SELECT 'ai', 'aiMissions', 'm' || n, 'u' || n % 100, 'insert', $1, '{}', 'web', now() - interval '1 day'
-         FROM generate_series(1, 30000) AS n",
+         FROM generate_series(1, 10000) AS n",
     )
     .bind(crate::support::mission(crate::support::now() + jiff::Span::new().hours(1)))
     .execute(&world.db.admin)
@@ -195,7 +195,7 @@ async fn a_person_sees_progress() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
     assert!(text(&output.stdout).starts_with('{'), "{}", text(&output.stdout));
     let seen = seen.join().unwrap();
-    assert!(seen.contains("folding the log") && seen.contains("/30001 rows"), "{seen}");
+    assert!(seen.contains("folding the log") && seen.contains("/10001 rows"), "{seen}");
     assert!(seen.contains("0 planned, 1 at work or waiting for mana-llm"), "{seen}");
 
     let output = run(command(&world, &["tick"])).await;
