@@ -1,7 +1,8 @@
 //! Which rows of a mission the look at its history opens, so that it costs the same at any age.
 //!
 //! Each row of ours holds the merged list of all rows before it. So the newest one that ended a slot sums them up, and the
-//! history is that row and what came since. What this loses, and what is done about it:
+//! history is that row and what came since. Of a mission with at most [`WHOLE`] lists all are opened, so nothing is lost.
+//! What a longer one loses, and what is done about it:
 //!
 //! - A device's row may sort before ours and become visible after it: a transaction takes its time. Rows of [`OVERLAP`]
 //!   before ours are opened too.
@@ -19,6 +20,8 @@ use super::fold::{Fold, Record, Rules};
 use super::history::{ListRow, has_list, is_hard_delete};
 use super::opened::{Ask, Asks, LogRow, Wanted};
 
+/// So many rows with a list are all opened: two months of a daily mission.
+const WHOLE: usize = 128;
 /// How long before ours a row may have begun that became visible after it; as long as the refresh's usual overlap.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(10);
 /// The most rows that are opened for that.
@@ -43,15 +46,22 @@ pub struct Reach {
     overlap: SignedDuration,
     before: usize,
     since: usize,
+    whole: usize,
 }
 
 impl Reach {
     /// The usual one.
-    pub const SHORT: Self = Self { overlap: OVERLAP, before: BEFORE, since: SINCE };
+    pub const SHORT: Self = Self { overlap: OVERLAP, before: BEFORE, since: SINCE, whole: WHOLE };
     /// Where there is doubt.
-    pub const WIDE: Self = Self { overlap: SignedDuration::MAX, before: WIDE, since: SINCE };
+    pub const WIDE: Self = Self { overlap: SignedDuration::MAX, before: WIDE, since: SINCE, whole: WHOLE };
     /// As short as it can be: nothing before the row that sums up the older ones.
-    pub const SHORTEST: Self = Self { overlap: SignedDuration::ZERO, before: 0, since: SINCE };
+    pub const SHORTEST: Self = Self { overlap: SignedDuration::ZERO, before: 0, since: SINCE, whole: 0 };
+
+    /// The same of a log that is too long to be opened whole, however long it is.
+    #[must_use]
+    pub const fn of_a_long_log(self) -> Self {
+        Self { whole: 0, ..self }
+    }
 }
 
 /// The rows whose lists make the history, in the order of the log.
@@ -80,6 +90,9 @@ pub fn window(rules: Rules, rows: &[SentRow], reach: Reach) -> Result<Vec<ListRo
 fn indices(rows: &[SentRow], reach: Reach) -> (Option<usize>, Vec<usize>) {
     let from = rows.iter().rposition(|sent| is_hard_delete(&sent.row)).map_or(0, |deleted| deleted + 1);
     let lists: Vec<usize> = (from..rows.len()).filter(|index| has_list(&rows[*index].row)).collect();
+    if lists.len() <= reach.whole {
+        return (None, lists);
+    }
     let ours = |at: &usize| rows[lists[*at]].client_id == CLIENT_ID;
     let ends_slot = |at: &usize| ours(at) && rows[lists[*at]].row.field_timestamps.contains_key("nextRunAt");
     let is_near = |at: &usize| lists.len() - at <= reach.since + 1;

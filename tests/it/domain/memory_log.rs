@@ -44,19 +44,24 @@ pub fn read_whole(log: &[Row]) -> (Record, History) {
     (fold.finish().unwrap(), history)
 }
 
-/// The same as the service reads it: by clocks, and of the history as little as it may.
+/// The same as the service reads it: by clocks, and of the history as far as it goes.
 pub fn read(log: &[Row]) -> (Record, History) {
+    read_within(log, Reach::SHORT, Reach::WIDE)
+}
+
+/// The same with as little of the history as of a log without end. `doubt`: how far where there is doubt.
+fn read_within(log: &[Row], reach: Reach, doubt: Reach) -> (Record, History) {
     let rows: Vec<ChangeRow> = log.iter().map(|Row(row, _)| row.clone()).collect();
     let closed = log
         .iter()
         .map(|Row(row, client)| SentRow { row: by_clocks::closed(row), client_id: (*client).into() });
     let mut sent: Vec<SentRow> = closed.collect();
     let record = opened(&rows, &mut sent, |sent| record(Rules::APRIL, Wanted::All, sent)).unwrap();
-    let mut history = within(&rows, &mut sent, Reach::SHORTEST);
+    let mut history = within(&rows, &mut sent, reach);
     if history.is_in_doubt() {
-        history = within(&rows, &mut sent, Reach::WIDE);
+        history = within(&rows, &mut sent, doubt);
     }
-    let summing_up = opened(&rows, &mut sent, |sent| window(Rules::APRIL, sent, Reach::SHORTEST));
+    let summing_up = opened(&rows, &mut sent, |sent| window(Rules::APRIL, sent, reach));
     if let Some(summing_up) = summing_up.iter().find(|row| row.is_summing_up()) {
         let ours = log[..=summing_up.index]
             .iter()
@@ -93,9 +98,9 @@ fn ids(row: &ChangeRow) -> Vec<String> {
     list.iter().filter_map(|iteration| Some(iteration["id"].as_str()?.to_owned())).collect()
 }
 
-/// The healed list as the service reads it, which is that of all rows.
+/// The healed list by the shortest reach, which is that of all rows.
 pub fn healed(log: &[Row]) -> Healed {
-    let (record, history) = read(log);
+    let (record, history) = read_within(log, Reach::SHORTEST, Reach::WIDE.of_a_long_log());
     let healed = history.heal(&list(&record));
     let (whole_record, whole) = read_whole(log);
     let by_all = whole.heal(&list(&whole_record));
