@@ -1,4 +1,5 @@
 //! Logs and traces, with a collector on a socket.
 
 pub mod collector;
-mod traces;
+mod secrets;
+pub mod traces;
