@@ -9,6 +9,7 @@
 //! | Room | What happens in it |
 //! |---|---|
 //! | [`domain`] | What the log means, without any I/O: rows (`change`) are folded (`fold`) into records, and those are missions (`mission`) with iterations (`iteration`) and a next slot (`cadence`). `json` reads what others wrote. |
+//! | [`inputs`] | Records that a mission links (`links`) become lines of its prompt (`linked`), by one table of modules (`modules`). No I/O either. |
 //! | [`planner`] | A mission becomes messages (`prompt`); a model's text becomes a plan (`plan`) of tools that are allowed (`tools.json`). No I/O either. |
 //! | [`store`] | The database. `tx` has `UserTx`, the only door to a user's rows; `log/` has the statements on `sync_changes`; `schedule/` has those on the schedule: `refresh` from the log, `claim`, and `transition` for how an attempt's end changes a row; `runs` is the ledger of attempts; `access` sets roles, view and policies up. |
 //! | [`llm`] | mana-llm: the HTTP `client`, its `response` and its errors (`refusal`, `error`), the circuit `breaker`, and the `service` that puts the breaker in front of the client. |
@@ -46,6 +47,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod http_client;
+pub mod inputs;
 pub mod llm;
 pub mod metrics;
 pub mod ops;

@@ -38,6 +38,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
             queries::print_missions(&user, mission.as_deref()).await
         }
         Command::Inspect { user: None, .. } => queries::print_quarantined().await,
+        Command::Prompt { user, mission } => queries::print_prompt(&user, &mission).await,
         Command::Runs(args) => queries::print_runs(args).await,
         Command::Grant { to } => commands::grant(&to).await,
         Command::Check => queries::check().await,

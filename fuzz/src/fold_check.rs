@@ -9,6 +9,7 @@ use mana_ai::domain::history::History;
 use mana_ai::domain::iteration::{Iteration, PastIteration, iteration_id};
 use mana_ai::domain::json;
 use mana_ai::domain::mission::{Mission, Standing, iterations};
+use mana_ai::inputs::linked::Linked;
 use mana_ai::planner::plan::Plan;
 use mana_ai::planner::prompt;
 use mana_ai::planner::tools::TOOLS;
@@ -148,7 +149,7 @@ fn mission(record: &Record, rows: &[ChangeRow]) {
     assert_eq!(Ok(&mission.standing), standing.as_ref());
     let _ = mission.waits(now());
     let zone = mission.zone(&TimeZone::UTC);
-    prompt::messages(&mission, &TOOLS, now(), &zone);
+    prompt::messages(&mission, &Linked::default(), &TOOLS, now(), &zone);
     let (Ok(next), Ok(timestamp)) = (mission.next_run(now(), &zone), mission.write_timestamp(now())) else {
         return;
     };

@@ -9,6 +9,7 @@ mod ending;
 mod error;
 mod failure;
 mod heal;
+mod read;
 mod recheck;
 mod report;
 pub mod retry;
@@ -26,7 +27,7 @@ use uuid::Uuid;
 
 use ending::Ending;
 pub use error::AttemptError;
-use recheck::{Recheck, recheck};
+use read::Read;
 pub use report::Report;
 
 use crate::attempt::retry::RetryPolicy;
@@ -38,11 +39,10 @@ use crate::metrics::{GaugeGuard, Metrics};
 use crate::planner::plan::{Plan, PlanError};
 use crate::planner::prompt::{self, Messages};
 use crate::planner::tools::TOOLS;
-use crate::store::log::read::begin_and_fold;
+use crate::planner::version::PROMPT_VERSION;
 use crate::store::schedule::claim;
 use crate::store::schedule::claimed::{ClaimedMission, POISON_CANDIDATE_AFTER};
-use crate::store::schedule::transition::{RetryAt, Transition};
-use crate::store::{Store, StoreError, preflight};
+use crate::store::{Store, preflight};
 
 /// What an attempt works with.
 #[derive(Debug, Clone)]
@@ -69,18 +69,10 @@ pub struct Worker {
     pub metrics: Arc<Metrics>,
 }
 
-/// What reading a claimed mission leads to.
-enum Read {
-    /// It is to be planned, and this is what the model is asked.
-    Due(Messages),
-    /// The attempt has nothing to do, and has ended.
-    Skipped(Report),
-}
-
 impl Worker {
     /// Makes one attempt at the mission, and writes its end into the schedule and the ledger.
     #[tracing::instrument(name = "mission", skip_all, fields(mission_id = claimed.mission_id, user_id = claimed.user_id,
-        slot = %claimed.slot.0, attempt = claimed.attempt.0, run_id = claimed.run_id, outcome, otel.status_code))]
+        slot = %claimed.slot.0, attempt = claimed.attempt.0, run_id = claimed.run_id, prompt_version, outcome, otel.status_code))]
     pub async fn attempt(&self, claimed: &ClaimedMission) -> Report {
         let _in_flight = GaugeGuard::by(&self.metrics.in_flight_missions);
         let mut usage = Usage::default();
@@ -108,6 +100,8 @@ impl Worker {
         if let Some(until) = self.calls_used_up(claimed).await? {
             return self.wait_for_budget(claimed, until).await;
         }
+        usage.prompt_version = Some(PROMPT_VERSION.clone());
+        tracing::Span::current().record("prompt_version", PROMPT_VERSION.as_str());
         // A task of its own, because renewals must go on while the plan is written.
         let mut renewal =
             AbortOnDropHandle::new(tokio::spawn(self.clone().renew(claimed.clone()).in_current_span()));
@@ -141,34 +135,6 @@ impl Worker {
         self.metrics.repairs_total.inc();
         let repair = prompt::repair(messages, &answer.content, &fault);
         Ok(read_plan(&self.llm.complete(&repair, usage).await?)?)
-    }
-
-    /// Folds the mission: the schedule may be behind the log, which alone decides.
-    #[tracing::instrument(level = "debug", skip_all)]
-    async fn read(&self, claimed: &ClaimedMission) -> Result<Read, AttemptError> {
-        let (mut tx, folded, room) =
-            begin_and_fold(&self.store, &claimed.user_id, &claimed.mission_id, false).await?;
-        // Between the claim and this the database may have become a standby: no call for what it cannot take.
-        if !tx.is_writable() {
-            return Err(StoreError::ReadOnly.into());
-        }
-        match recheck(folded, claimed, tx.began_at(), &self.default_zone)? {
-            Recheck::Due(mission) => {
-                // All that the call needs. A call takes its time, so the mission gives back its memory before.
-                let zone = mission.zone(&self.default_zone);
-                let messages = prompt::messages(&mission, &TOOLS, claimed.claimed_at.0, &zone);
-                drop((mission, room));
-                if let Some(reason) = self.too_many_unread(&mut tx, &claimed.mission_id).await? {
-                    let later = Transition::RetryAt(RetryAt::After(unread::LOOK_AGAIN_AFTER));
-                    return Ok(Read::Skipped(self.skip_attempt(tx, claimed, later, reason, None).await?));
-                }
-                tx.leave();
-                Ok(Read::Due(messages))
-            }
-            Recheck::Skip { transition, reason } => {
-                Ok(Read::Skipped(self.skip_attempt(tx, claimed, transition, reason, None).await?))
-            }
-        }
     }
 
     /// Renews the lease at each third of it; returns once it is no longer ours. After a database error it goes on,

@@ -47,6 +47,16 @@ pub enum Command {
         #[arg(long, conflicts_with_all = ["user", "mission"])]
         quarantined: bool,
     },
+    /// Print what the model would be told of a mission now, without asking it. It holds the user's text, that of linked
+    /// records included
+    Prompt {
+        /// The user whose mission it is
+        #[arg(long)]
+        user: String,
+        /// The mission
+        #[arg(long)]
+        mission: String,
+    },
     /// Print the latest attempts, newest first, as JSON; nothing that a user wrote
     Runs(RunsArgs),
     /// Print the completions of this command line for a shell

@@ -7,6 +7,8 @@ use clap::CommandFactory as _;
 use mana_ai::app;
 use mana_ai::config::{self, Config};
 use mana_ai::ops::explain;
+use mana_ai::ops::prompt::prompt;
+use mana_ai::planner::version::PROMPT_VERSION;
 use mana_ai::store::Store;
 use mana_ai::store::runs::{self, RunFilter};
 use mana_ai::store::schedule::queries::{Quarantined, quarantined};
@@ -29,6 +31,19 @@ pub async fn print_missions(user: &str, mission: Option<&str>) -> Result<ExitCod
         return Err(format!("user {user} has no mission {mission}: no row of the log is about it").into());
     }
     list.end()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// As text, a heading per message, since it is for people to read.
+pub async fn print_prompt(user: &str, mission: &str) -> Result<ExitCode, Failure> {
+    let config = Config::without_key_from_env()?;
+    telemetry::log(&config.telemetry, Output::Stderr);
+    let asked = prompt(&app::open_store(&config)?, &config.time_zone, user, mission).await?;
+    print::error_line("this holds the user's text: keep it to yourself");
+    print::line(&format!("# prompt version {}", *PROMPT_VERSION))?;
+    for message in asked.0 {
+        print::line(&format!("\n# {}\n\n{}", message.role, message.content.trim_end()))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -21,6 +21,9 @@ use crate::planner::tools::{Kind, TOOLS, find};
 use crate::store::log::read::fold_record;
 use crate::store::{Store, StoreError, UserTx};
 
+/// Where missions are.
+const MISSIONS: (&str, &str) = (APP_ID, TABLE_NAME);
+
 /// One device of one user.
 #[derive(Debug, Clone)]
 pub struct Device {
@@ -36,11 +39,11 @@ pub struct Device {
     pub handled: HashSet<String>,
     /// Does it pull before it edits? A stale tab does not: it edits the copy that it has, and sends that copy's lists.
     pub pulls_first: bool,
-    /// Its copies of missions by id.
+    /// Its copies of records by id.
     pub copies: Copies,
 }
 
-/// The records of a device by mission id, as of its last pull and its own edits since.
+/// The records of a device by id, as of its last pull and its own edits since.
 pub type Copies = Arc<Mutex<BTreeMap<String, Map<String, Value>>>>;
 
 /// A row as mana-sync inserts it.
@@ -113,16 +116,23 @@ impl Device {
     /// # Errors
     /// Where the database does not take the row.
     pub async fn create_mission(&self, id: &str, data: Value) -> sqlx::Result<()> {
+        self.create(MISSIONS, id, data).await
+    }
+
+    /// Inserts a new record of any app, whole.
+    ///
+    /// # Errors
+    /// Where the database does not take the row.
+    pub async fn create(&self, place: (&str, &str), id: &str, data: Value) -> sqlx::Result<()> {
         if let Value::Object(fields) = &data {
             self.keep(id, fields.clone());
         }
-        let (place, actor) = ((APP_ID, TABLE_NAME), Actor::User);
-        self.push(SyncRow { place, record_id: id, op: "insert", data, field_timestamps: json!({}), actor })
-            .await
+        let (op, field_timestamps, actor) = ("insert", json!({}), Actor::User);
+        self.push(SyncRow { place, record_id: id, op, data, field_timestamps, actor }).await
     }
 
-    /// Edits fields of its copy of a mission under one timestamp, and sends what a device sends for that: objects in
-    /// parts, all lists, `updatedAt`. A device without a copy pulls, however stale it may be later.
+    /// Edits fields of its copy of a mission under one timestamp. A device without a copy pulls, however stale it may be
+    /// later.
     ///
     /// # Errors
     /// Where the mission cannot be pulled, or the database does not take the row.
@@ -130,6 +140,21 @@ impl Device {
         if self.pulls_first || self.copy(id).is_none() {
             self.pull(id).await?;
         }
+        Ok(self.edit(MISSIONS, id, fields, at).await?)
+    }
+
+    /// Edits fields of its copy of a record under one timestamp, and sends what a device sends for that: objects in parts,
+    /// all lists, `updatedAt`.
+    ///
+    /// # Errors
+    /// Where the database does not take the row.
+    pub async fn edit(
+        &self,
+        place: (&str, &str),
+        id: &str,
+        fields: Value,
+        at: Timestamp,
+    ) -> sqlx::Result<()> {
         let before = self.copy(id).unwrap_or_default();
         let mut after = before.clone();
         after.extend(fields.as_object().cloned().unwrap_or_default());
@@ -137,10 +162,8 @@ impl Device {
         let sent = changes(&before, &after);
         self.keep(id, after);
         let times: Map<String, Value> = sent.keys().map(|name| (name.clone(), json!(iso(at)))).collect();
-        let (place, actor) = ((APP_ID, TABLE_NAME), Actor::User);
-        let (data, field_timestamps) = (Value::Object(sent), Value::Object(times));
-        self.push(SyncRow { place, record_id: id, op: "update", data, field_timestamps, actor }).await?;
-        Ok(())
+        let (data, field_timestamps, actor) = (Value::Object(sent), Value::Object(times), Actor::User);
+        self.push(SyncRow { place, record_id: id, op: "update", data, field_timestamps, actor }).await
     }
 
     /// What the device has after a sync; its copy is that from now on.

@@ -1,4 +1,4 @@
-//! The demo's four missions, as a device writes them.
+//! The demo's four missions, and what they link, as a device writes them.
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
@@ -13,6 +13,28 @@ pub(super) const LATER: &str = "demo-later";
 pub(super) const PAUSED: &str = "demo-paused";
 /// Due, with iterations that its user has reviewed.
 pub(super) const REVIEWED: &str = "demo-reviewed";
+
+/// A note and a goal that each mission links.
+const NOTE: &str = "demo-note";
+const GOAL: &str = "demo-goal";
+
+/// Of what the missions link: app and table, id, and the record.
+pub(super) fn linked(now: Timestamp) -> [((&'static str, &'static str), &'static str, Value); 2] {
+    let with_times = |mut record: Value| {
+        record["createdAt"] = json!(iso(now - 72.hours()));
+        record["updatedAt"] = json!(iso(now - 48.hours()));
+        record
+    };
+    let note = json!({
+        "title": "Was ich mir vorgenommen habe",
+        "content": "Unter der Woche nur abends Zeit.\n\n- lieber klein und oft\n- samstags ist die Werkstatt offen",
+    });
+    let goal = json!({
+        "title": "Abende für mich", "currentValue": 1, "metric": "Abende", "status": "active",
+        "target": { "value": 3, "period": "week", "comparison": "gte" },
+    });
+    [(("notes", "notes"), NOTE, with_times(note)), (("companion", "companionGoals"), GOAL, with_times(goal))]
+}
 
 /// Id, what to say about it, and the record.
 pub(super) fn all(now: Timestamp) -> Vec<(&'static str, &'static str, Value)> {
@@ -58,7 +80,10 @@ fn mission(
         "title": title,
         "conceptMarkdown": format!("## {title}\n\nKleine Schritte, keine Überforderung."),
         "objective": objective,
-        "inputs": [{ "module": "notes", "table": "notes", "id": "note-1" }],
+        "inputs": [
+            { "module": "notes", "table": "notes", "id": NOTE },
+            { "module": "goals", "table": "companionGoals", "id": GOAL },
+        ],
         "cadence": { "kind": "interval", "everyMinutes": 60 },
         "state": state,
         "nextRunAt": next,

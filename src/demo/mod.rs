@@ -151,7 +151,10 @@ async fn set_up(url: &str, args: &DemoArgs) -> Result<Stage, DemoError> {
     let db = PgPoolOptions::new().max_connections(4).connect(url).await?;
     db.execute(SYNC_CHANGES).await?;
     let device = Device::new(db.clone(), Store::new(url, 2)?, USER, "demo-tab");
-    print::step(2, "A device writes four missions");
+    print::step(2, "A device writes a note, a goal, and four missions that link them");
+    for (place, id, data) in missions::linked(now()) {
+        device.create(place, id, data).await?;
+    }
     for (id, what, data) in missions::all(now()) {
         print::fact(&format!("{id:14} „{}“, {what}", data["title"].as_str().unwrap_or_default()));
         device.create_mission(id, data).await?;

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::cadence::Cadence;
 use super::change::WRITTEN_FIELDS;
+use super::encrypted::is_encrypted;
 use super::fold::{Record, text_of};
 use super::healing::Lost;
 use super::history::History;
@@ -81,6 +82,8 @@ pub struct Mission {
     pub objective: String,
     /// Records that the user linked.
     pub inputs: Vec<Input>,
+    /// The first of its texts that is encrypted, by the name of its field: then nobody but a device can plan it.
+    pub encrypted: Option<&'static str>,
     /// When it runs.
     pub cadence: Cadence,
     /// The slot it stands at, if it is active and has one.
@@ -133,7 +136,8 @@ impl Mission {
             title: text("title"),
             concept: text("conceptMarkdown"),
             objective: text("objective"),
-            inputs: record.fields.get("inputs").map(|raw| elements(raw)).unwrap_or_default(),
+            inputs: inputs(record),
+            encrypted: encrypted_field(record),
             cadence: Cadence::parse(cadence)
                 .map_err(|error| Unreadable { field: "cadence", problem: error.to_string() })?,
             standing: Standing::of(record)?,
@@ -162,6 +166,9 @@ impl Mission {
 
     /// Why a due mission should not be planned now, although nothing is wrong with it.
     pub fn waits(&self, now: Timestamp) -> Option<Waiting> {
+        if let Some(field) = self.encrypted {
+            return Some(Waiting::Encrypted { field });
+        }
         if self.slot_was_planned {
             return Some(Waiting::AlreadyPlanned);
         }
@@ -221,6 +228,14 @@ impl Mission {
 /// A due mission is left for later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Waiting {
+    /// Its text can be read on a device alone.
+    #[error(
+        "its {field} is encrypted, so only a device can plan it; a new row that makes it plain lets it be planned here"
+    )]
+    Encrypted {
+        /// The field of the record.
+        field: &'static str,
+    },
     /// A browser is at it.
     #[error("a foreground runner is planning it; left alone until {until}")]
     ForegroundRunner {
@@ -261,10 +276,25 @@ pub fn runs_in_browser(iterations: &[Box<RawValue>], now: Timestamp) -> bool {
     past.any(|past| past.running_until(now).is_some())
 }
 
+/// The records that a mission links. What is no list of objects links none.
+pub fn inputs(record: &Record) -> Vec<Input> {
+    record.fields.get("inputs").map(|raw| elements(raw)).unwrap_or_default()
+}
+
+/// The first text of a mission that is encrypted, of those that the model would be told.
+pub fn encrypted_field(record: &Record) -> Option<&'static str> {
+    let is_closed = |field: &&str| text_of(&record.fields, field).is_some_and(|text| is_encrypted(&text));
+    ["title", "conceptMarkdown", "objective"].into_iter().find(is_closed)
+}
+
+/// Is the record soft-deleted?
+pub fn is_deleted(record: &Record) -> bool {
+    present(record, "deletedAt").is_some()
+}
+
 /// Is the mission deleted, done or archived? Then nobody works with it any more; a paused one may go on.
 pub fn has_ended(record: &Record) -> bool {
-    present(record, "deletedAt").is_some()
-        || matches!(text_of(&record.fields, "state").as_deref(), Some("done" | "archived"))
+    is_deleted(record) || matches!(text_of(&record.fields, "state").as_deref(), Some("done" | "archived"))
 }
 
 /// The iterations in the record's own list.

@@ -3,6 +3,7 @@
 pub mod cadence;
 pub mod change;
 mod draft;
+pub mod encrypted;
 pub mod fold;
 pub mod healing;
 pub mod history;

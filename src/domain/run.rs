@@ -68,6 +68,8 @@ pub struct Usage {
     pub latency: Option<Duration>,
     /// Calls that began, but for those that are sure to have cost nothing.
     pub calls: u32,
+    /// Which version of the prompt was sent.
+    pub prompt_version: Option<String>,
 }
 
 impl Usage {

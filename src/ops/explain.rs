@@ -9,9 +9,11 @@ use utoipa::ToSchema;
 use crate::domain::change::{Clocks, Fields, SCHEDULE_FIELDS};
 use crate::domain::fold::Record;
 use crate::domain::history::History;
-use crate::domain::mission::{Mission, Standing, Unreadable};
+use crate::domain::mission::{Mission, Standing, Unreadable, Waiting, encrypted_field, inputs};
 use crate::domain::opened::Wanted;
 use crate::domain::run::RunOutcome;
+use crate::inputs::links::Links;
+use crate::ops::inputs::Inputs;
 use crate::ops::situation::Situation;
 use crate::store::healing::{Healing, healings};
 use crate::store::log::read::{fold_record, mission_ids, wait_and_fold};
@@ -47,6 +49,11 @@ pub struct MissionStatus {
     pub last_tick_age_seconds: Option<i64>,
     /// What was restored after a device had sent an old list of its iterations; null where no device wrote it beside us.
     pub healing: Option<Healing>,
+    /// What the model would be told of each record that it links, without a word of any; absent where the mission
+    /// cannot be read, and where all of a user's missions are listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub inputs: Option<Inputs>,
     /// Its latest attempts, newest first; absent where all of a user's missions are listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -159,6 +166,7 @@ impl Inspection {
     async fn status(&mut self, id: &str, whole: bool) -> Result<Option<MissionStatus>, StoreError> {
         let now = self.tx.began_at();
         let ahead = if whole { None } else { self.not_due(id, now).await? };
+        let mut links = None;
         let verdict = match ahead {
             Some(reason) => Err(reason),
             None => {
@@ -169,11 +177,19 @@ impl Inspection {
                 match mission.record {
                     Err(error) => Err(error.to_string()),
                     Ok(None) => Err("hard-deleted".into()),
-                    Ok(Some(record)) => by_the_log(id, &record, &mission.history, now),
+                    Ok(Some(record)) => {
+                        links = whole.then(|| Links::of(&inputs(&record)));
+                        by_the_log(id, &record, &mission.history, now)
+                    }
                 }
             }
         };
-        Ok(Some(self.judged(id, verdict, now)))
+        // After the mission has given back its room.
+        let inputs = match links {
+            Some(links) => Some(Inputs::read(&mut self.tx, links).await?),
+            None => None,
+        };
+        Ok(Some(MissionStatus { inputs, ..self.judged(id, verdict, now) }))
     }
 
     /// Why the mission is not due, by the few fields that the schedule knows.
@@ -213,6 +229,7 @@ impl Inspection {
             last_tick_at: self.situation.last_tick,
             last_tick_age_seconds: self.situation.last_tick_age(),
             healing: self.healings.remove(id),
+            inputs: None,
             runs: None,
         }
     }
@@ -245,7 +262,13 @@ fn slot_of(standing: Result<Standing, Unreadable>, now: Timestamp) -> Result<Tim
 
 /// The slot that has come (`Ok`), or why the mission is not due (`Err`), by its folded record alone.
 fn by_the_log(id: &str, record: &Record, history: &History, now: Timestamp) -> Result<Timestamp, String> {
-    let slot = slot_of(Standing::of(record), now)?;
+    let standing = Standing::of(record);
+    if let (Ok(Standing::Scheduled(_) | Standing::Unscheduled), Some(field)) =
+        (&standing, encrypted_field(record))
+    {
+        return Err(Waiting::Encrypted { field }.to_string());
+    }
+    let slot = slot_of(standing, now)?;
     let mission = Mission::read(id, record).map_err(unreadable)?.healed(history);
     mission.write_timestamp(now).map_err(unreadable)?;
     mission.next_run(now, &TimeZone::UTC).map_err(unreadable)?;

@@ -51,14 +51,17 @@ impl Room {
         self.rooms.wait(bytes).await;
     }
 
+    /// For how many bytes it is room.
+    pub(super) fn bytes(&self) -> usize {
+        self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) * UNIT
+    }
+
     /// Lets it be room for so many bytes in all.
     ///
     /// # Errors
     /// [`StoreError::NoRoom`] where others have it.
     pub fn grow(&mut self, bytes: usize) -> Result<(), StoreError> {
-        let more = bytes
-            .div_ceil(UNIT)
-            .saturating_sub(self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+        let more = bytes.div_ceil(UNIT).saturating_sub(self.bytes() / UNIT);
         if more == 0 {
             return Ok(());
         }

@@ -23,7 +23,8 @@ pub(super) async fn end(
     let usage = end.usage.latency.map(|_| &end.usage);
     let ended = sqlx::query(
         "UPDATE mana_ai.mission_runs SET finished_at = clock_timestamp(), outcome = $2, reason = $3,
-             iteration_id = $4, model = $5, prompt_tokens = $6, completion_tokens = $7, latency_ms = $8, calls = $10
+             iteration_id = $4, model = $5, prompt_tokens = $6, completion_tokens = $7, latency_ms = $8, calls = $10,
+             prompt_version = $11
          WHERE id = $1 AND (outcome IS NULL OR outcome = $9)",
     )
     .bind(claimed.run_id)
@@ -35,7 +36,8 @@ pub(super) async fn end(
     .bind(usage.map(|usage| number(usage.completion_tokens)))
     .bind(end.usage.latency.map(|latency| i64::try_from(latency.as_millis()).unwrap_or(i64::MAX)))
     .bind(RunOutcome::Lost.as_str())
-    .bind(i32::try_from(end.usage.calls).unwrap_or(i32::MAX));
+    .bind(i32::try_from(end.usage.calls).unwrap_or(i32::MAX))
+    .bind(usage.and_then(|usage| usage.prompt_version.as_ref()));
     ended.execute(db).await?;
     Ok(())
 }
@@ -86,6 +88,8 @@ pub struct Run {
     pub completion_tokens: Option<i64>,
     /// Time with mana-llm, in milliseconds.
     pub latency_ms: Option<i64>,
+    /// Which version of the prompt was sent; null where mana-llm was not called, or by an older version of the service.
+    pub prompt_version: Option<String>,
 }
 
 /// Which runs to list: those that pass every part that is set.
@@ -111,7 +115,7 @@ pub struct RunFilter {
 pub async fn list(store: &Store, filter: &RunFilter, limit: u32) -> Result<Vec<Run>, StoreError> {
     let runs = sqlx::query_as(
         "SELECT * FROM (SELECT id, user_id, mission_id, slot, attempt, replica, started_at, finished_at, reason,
-                 iteration_id, model, prompt_tokens, completion_tokens, latency_ms,
+                 iteration_id, model, prompt_tokens, completion_tokens, latency_ms, prompt_version,
                  CASE WHEN outcome IS NULL AND started_at < clock_timestamp() - interval '2 days'
                      THEN 'lost' ELSE outcome END AS outcome FROM mana_ai.mission_runs) AS runs
          WHERE ($1::text IS NULL OR user_id = $1) AND ($2::text IS NULL OR mission_id = $2)

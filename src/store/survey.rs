@@ -31,7 +31,7 @@ FROM unnest(ARRAY['mission_schedule', 'refresh_cursor', 'mission_runs', 'replica
 WHERE NOT EXISTS (SELECT FROM pg_class WHERE relname = name AND relnamespace = to_regnamespace('mana_ai'))
 UNION ALL
 SELECT format('the column mana_ai.%s.%s is missing', relname, name)
-FROM (VALUES ('mission_runs', 'calls'), ('replicas', 'user_concurrency')) AS later (of_table, name)
+FROM (VALUES ('mission_runs', 'calls'), ('mission_runs', 'prompt_version'), ('replicas', 'user_concurrency')) AS later (of_table, name)
 JOIN pg_class ON relname = of_table AND relnamespace = to_regnamespace('mana_ai')
 WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attname = name AND NOT attisdropped)";
 

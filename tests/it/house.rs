@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms that it may import. A room may only name rooms above it, so there is no circle among rooms.
 /// `demo` and the binary (`main.rs`, `cli/`) stand outside: they use what they like, and nothing imports them.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("domain", &[]),
     ("http_client", &[]),
-    ("planner", &["domain"]),
+    ("inputs", &["domain"]),
+    ("planner", &["domain", "inputs"]),
     ("config", &[]),
     ("telemetry", &["config", "http_client"]),
-    ("store", &["domain"]),
+    ("store", &["domain", "inputs"]),
     ("metrics", &["domain", "store"]),
     ("llm", &["domain", "planner", "http_client", "config", "telemetry", "metrics"]),
-    ("attempt", &["domain", "planner", "telemetry", "store", "metrics", "llm"]),
+    ("attempt", &["domain", "inputs", "planner", "telemetry", "store", "metrics", "llm"]),
     ("runner", &["domain", "telemetry", "store", "metrics", "llm", "attempt"]),
-    ("ops", &["domain", "planner", "config", "store", "llm"]),
+    ("ops", &["domain", "inputs", "planner", "config", "store", "llm"]),
     ("http", &["domain", "telemetry", "store", "metrics", "runner", "ops"]),
     ("app", &["config", "telemetry", "store", "metrics", "llm", "attempt", "runner", "http"]),
 ];

@@ -12,6 +12,7 @@ mod domain;
 mod faults;
 mod house;
 mod http;
+mod inputs;
 mod llm;
 mod metrics;
 mod ops;

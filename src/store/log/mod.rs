@@ -1,9 +1,10 @@
-//! Every statement on mana-sync's table, and nothing else: read a user's missions, append our row, and the view
-//! through which the schedule follows the log.
+//! Every statement on mana-sync's table, and nothing else: read a user's missions and the records that they link,
+//! append our row, and the view through which the schedule follows the log.
 
 pub mod append;
 mod change_row;
 pub(in crate::store) mod keys;
+pub mod linked;
 mod older;
 pub mod read;
 mod rounds;

@@ -2,6 +2,7 @@
 
 use super::log_oid;
 use super::shape::Shape;
+use crate::inputs::modules::tables;
 
 /// The index on mission rows. Apart from everything else, since it is built CONCURRENTLY.
 pub(in crate::store) const INDEX: &str = include_str!("index.sql");
@@ -18,7 +19,12 @@ pub(in crate::store) const INDEX_IS_VALID: &str = concat!(
 
 /// Grants, policies and the views, as a part of `access.sql`.
 pub(in crate::store) fn view_sql(shape: &Shape) -> String {
-    shape.text(include_str!("view.sql"))
+    shape.text(include_str!("view.sql")).replace("{linked}", &linked_tables())
+}
+
+/// The tables that a mission can link, as the policy lists them. Only constants get into it.
+fn linked_tables() -> String {
+    tables().map(|table| format!("('{}', '{}')", table.app, table.name)).collect::<Vec<_>>().join(", ")
 }
 
 /// What `view.sql` makes, and what mana-sync makes for us: each row names one thing that is not as it should be. Asks
@@ -45,7 +51,7 @@ SELECT problem FROM own, LATERAL (VALUES
     (has_table_privilege(reader, log, 'SELECT'), 'role mana_ai_reader may not read sync_changes'),
     (EXISTS (SELECT FROM policies WHERE polname = 'mana_ai_schedule'),
         'the policy mana_ai_schedule is missing, so no mission is seen'),
-    (EXISTS (SELECT FROM policies WHERE polname = 'mana_ai_missions_only' AND number >= 2),
+    (EXISTS (SELECT FROM policies WHERE polname = 'mana_ai_missions_only' AND number >= 3),
         'the policy mana_ai_missions_only is missing, or of an older version'),
     (EXISTS (SELECT FROM policies WHERE polpermissive AND polcmd IN ('*', 'r') AND polroles && ARRAY[0::oid, me]) AND
      EXISTS (SELECT FROM policies WHERE polpermissive AND polcmd IN ('*', 'a') AND polroles && ARRAY[0::oid, me]),

@@ -8,16 +8,19 @@ DROP POLICY IF EXISTS mana_ai_schedule ON public.sync_changes;
 CREATE POLICY mana_ai_schedule ON public.sync_changes FOR SELECT TO mana_ai_reader
     USING (app_id = 'ai' AND table_name = 'aiMissions');
 
--- Joins with AND: also of the user that is set, the service sees and writes missions alone. A policy TO a role binds
+-- Joins with AND: also of the user that is set, the service sees only missions and the tables that a mission can link, and
+-- writes missions alone. Its name is that of the first version, by which older ones ask for it. A policy TO a role binds
 -- also who inherits from it, and that may be mana-sync's own login. So it takes nothing from who has the right by
--- itself, as the table's owner or by a grant of its own; who has it through mana_ai alone is bound as mana_ai is.
+-- itself, as the table's owner or by a grant of its own; who has it through mana_ai alone sees missions alone.
 DO $$ BEGIN
     -- The policy of a newer version stays.
     IF (SELECT substring(obj_description(oid, 'pg_policy') FROM '^mana-ai access (\d+)$')::int FROM pg_policy
-        WHERE polrelid = 'public.sync_changes'::regclass AND polname = 'mana_ai_missions_only') > 2 THEN RETURN; END IF;
+        WHERE polrelid = 'public.sync_changes'::regclass AND polname = 'mana_ai_missions_only') > 3 THEN RETURN; END IF;
     DROP POLICY IF EXISTS mana_ai_missions_only ON public.sync_changes;
     CREATE POLICY mana_ai_missions_only ON public.sync_changes AS RESTRICTIVE TO mana_ai
-        USING ((app_id = 'ai' AND table_name = 'aiMissions') OR current_user <> 'mana_ai' AND EXISTS (
+        USING ((app_id = 'ai' AND table_name = 'aiMissions')
+            OR current_user = 'mana_ai' AND (app_id, table_name) IN ({linked})
+            OR current_user <> 'mana_ai' AND EXISTS (
             SELECT FROM pg_class, aclexplode(relacl) AS own
             WHERE pg_class.oid = 'public.sync_changes'::regclass AND own.privilege_type = 'SELECT'
                 AND pg_get_userbyid(own.grantee) NOT IN ('mana_ai', 'mana_ai_reader')
@@ -29,7 +32,7 @@ DO $$ BEGIN
                 AND (own.grantee = 0 OR pg_has_role(own.grantee, 'USAGE'))));
     -- Each object has a number of its own, which is raised with every change of it, here and in setup.rs, so that
     -- `migrate` replaces what is older. An object with a higher number serves all older versions too.
-    COMMENT ON POLICY mana_ai_missions_only ON public.sync_changes IS 'mana-ai access 2';
+    COMMENT ON POLICY mana_ai_missions_only ON public.sync_changes IS 'mana-ai access 3';
 END $$;
 
 -- The views, made by the role that owns them. The schema's owner drops the old ones, and lets it.

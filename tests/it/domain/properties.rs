@@ -1,10 +1,12 @@
 //! What holds for any input.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use mana_ai::domain::change::{ChangeRow, Op, SCHEDULE_FIELDS};
 use mana_ai::domain::fold::{Record, fold};
 use mana_ai::domain::mission::{Mission, Standing};
 use mana_ai::domain::time;
+use mana_ai::inputs::linked::{Found, Linked, Read};
+use mana_ai::inputs::links::Links;
 use mana_ai::planner::plan::Plan;
 use mana_ai::planner::prompt::messages;
 use mana_ai::planner::tools::TOOLS;
@@ -143,19 +145,29 @@ proptest! {
         let iteration = json!({
             "startedAt": text, "overallStatus": text, "summary": text, "userFeedback": format!("x{text}"), "plan": [step],
         });
-        let prompt = prompt_for(json!({
+        let prompt = prompt_with(json!({
             "objective": text, "title": text, "conceptMarkdown": text,
-            "inputs": [{ "module": text, "table": text, "id": text }], "iterations": [iteration],
-        }));
-        // Title, concept, objective, one input, feedback, one iteration.
-        prop_assert_eq!(prompt.matches("</daten>").count(), 6);
-        prop_assert_eq!(prompt.matches("<daten: ").count(), 6);
+            "inputs": [
+                { "module": text, "table": text, "id": text }, { "module": "notes", "table": "notes", "id": format!("x{text}") },
+                { "module": "profile", "table": "userContext", "id": format!("y{text}") },
+            ],
+            "iterations": [iteration],
+        }), vec![Read::default(), found(json!({ "title": text, "content": format!("x{text}") })),
+            found(json!({ "about": { text.clone(): [text, { text.clone(): text }] }, "freeform": text }))]);
+        // Title, concept, objective, two records, feedback, one iteration. The first link leads nowhere.
+        prop_assert_eq!(prompt.matches("</daten>").count(), 7);
+        prop_assert_eq!(prompt.matches("<daten: ").count(), 7);
         let (_, told) = prompt.split_once("\nStand: ").unwrap();
         prop_assert_eq!(told.lines().filter(|line| line.starts_with("- [")).count(), 1, "one step is one line");
     }
 }
 
 fn prompt_for(fields: serde_json::Value) -> String {
+    prompt_with(fields, Vec::new())
+}
+
+/// `read`: what the log has of each linked record.
+fn prompt_with(fields: serde_json::Value, read: Vec<Read>) -> String {
     let at: Timestamp = "2026-04-14T10:00:00Z".parse().unwrap();
     let mut data = json!({
         "title": "Garten",
@@ -173,16 +185,26 @@ fn prompt_for(fields: serde_json::Value) -> String {
     let fields = serde_json::from_value(data).unwrap();
     let record = Record { fields, clocks: Default::default() };
     let mission = Mission::read("m", &record).unwrap();
-    messages(&mission, &TOOLS, at, &jiff::tz::TimeZone::UTC).0.remove(1).content
+    let (links, zone) = (Links::of(&mission.inputs), TimeZone::UTC);
+    let linked = Linked::of(links, read, &zone);
+    messages(&mission, &linked, &TOOLS, at, &zone).0.remove(1).content
+}
+
+fn found(fields: serde_json::Value) -> Read {
+    let record = Record { fields: serde_json::from_value(fields).unwrap(), clocks: Default::default() };
+    Read { record: Found::Record(record), time_block: Found::Nothing }
 }
 
 #[test]
 fn texts_without_measure_are_cut() {
     let prompt = prompt_for(json!({ "conceptMarkdown": "ä".repeat(5_000_000) }));
     assert!(prompt.chars().count() < 25_000 && prompt.contains("[hier gekürzt]"));
-    let inputs = vec![json!({ "module": "notes", "table": "notes", "id": "x".repeat(100) }); 50_000];
-    let prompt = prompt_for(json!({ "inputs": inputs }));
-    assert!(prompt.chars().count() < 15_000 && prompt.contains("Und 49950 weitere"));
+    let link =
+        |at: usize| json!({ "module": "notes", "table": "notes", "id": format!("{at}{}", "x".repeat(100)) });
+    let inputs: Vec<_> = (0..50_000).chain(0..50_000).map(link).collect();
+    let note = found(json!({ "title": "Lang", "content": "wort ".repeat(40_000) }));
+    let prompt = prompt_with(json!({ "inputs": inputs }), vec![note; 50]);
+    assert!(prompt.chars().count() < 30_000 && prompt.contains("Und 49950 weitere"), "{prompt}");
 }
 
 /// However long the steps are: what the user said of them is told.

@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, Executor, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::process::{Serving, command};
+use crate::inputs;
 use crate::store::leases;
 use crate::support::{TestDb, World, claim_due, compared, config, due_mission, soon};
 
@@ -46,7 +47,7 @@ async fn drop_login(db: TestDb, pool: PgPool) {
     db.admin.execute(AssertSqlSafe(sql)).await.unwrap();
 }
 
-/// What the service may and may not, with one due mission of `alice` in the log.
+/// What the service may and may not, with one due mission of `alice` in the log, and the rows of [`inputs::walls::fill`].
 pub async fn check_walls(store: &Store) {
     compared(store).await;
     let mut tx = store.begin().await.unwrap();
@@ -77,6 +78,7 @@ pub async fn check_walls(store: &Store) {
     let refused = alice.execute(task).await.unwrap_err();
     assert!(refused.to_string().contains("mana_ai_missions_only"), "missions alone: {refused}");
     drop(alice);
+    inputs::walls::only_listed_tables_of_the_user_are_seen(store).await;
 
     for forbidden in ["UPDATE public.sync_changes SET op = 'delete'", "DELETE FROM public.sync_changes"] {
         let mut alice = UserTx::begin(store, "alice").await.unwrap();
@@ -97,7 +99,9 @@ pub async fn mana_sync_goes_on(pool: &PgPool) {
     )
     .await
     .unwrap();
-    let tasks = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM sync_changes WHERE app_id = 'todo'");
+    let tasks = sqlx::query_scalar::<_, i64>(
+        "SELECT count(*) FROM sync_changes WHERE app_id = 'todo' AND record_id = 't1'",
+    );
     assert_eq!(tasks.fetch_one(&mut *tx).await.unwrap(), 1);
 }
 
@@ -126,6 +130,7 @@ async fn walls_hold_for_a_plain_login() {
         other => other.unwrap(),
     }
     World::device_on(&pool, &store, "alice").create_mission("m1", due_mission()).await.unwrap();
+    inputs::walls::fill(&pool).await;
     check_walls(&store).await;
     check_tick(&db, &url).await;
     mana_sync_goes_on(&pool).await;
@@ -139,6 +144,7 @@ async fn walls_hold_for_a_plain_login() {
 async fn walls_hold_for_a_superuser() {
     let world = World::new().await;
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
+    inputs::walls::fill(&world.db.admin).await;
     check_walls(&world.store).await;
 }
 
@@ -155,6 +161,7 @@ async fn a_login_that_may_not_is_given_the_sql() {
     run_as_admin(&db, &sql).await;
     access::migrate(&store).await.unwrap();
     World::device_on(&pool, &store, "alice").create_mission("m1", due_mission()).await.unwrap();
+    inputs::walls::fill(&pool).await;
     check_walls(&store).await;
     store.close();
     drop_login(db, pool).await;
@@ -206,6 +213,7 @@ async fn a_restart_of_mana_sync_changes_nothing() {
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
     world.db.admin.execute(SYNC_CHANGES).await.unwrap();
     access::verify(&world.store).await.unwrap();
+    inputs::walls::fill(&world.db.admin).await;
     check_walls(&world.store).await;
 }
 

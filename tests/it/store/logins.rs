@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool};
 
 use super::access::{check_tick, check_walls, mana_sync_goes_on};
 use crate::app::process::{binary, run, text};
+use crate::inputs;
 use crate::support::{BINARY, TestDb, World, due_mission, soon};
 
 /// A server with a database whose owner, `sync`, may do nothing else, as mana-sync's login; an `admin` who may create
@@ -141,6 +142,7 @@ async fn a_login_inherits_nothing() {
         assert!(is_denied(cluster.psql("runner", sql).await), "{sql}");
     }
     assert!(is_denied(cluster.psql("runner", "SET ROLE mana_ai_reader").await));
+    inputs::walls::fill(&PgPool::connect(&cluster.url("sync")).await.unwrap()).await;
     check_walls(&store).await;
     check_tick(&cluster.db, &cluster.url("runner")).await;
     for args in [&["runs"][..], &["inspect", "--user", "alice"], &["inspect", "--quarantined"], &["tick"]] {

@@ -1,16 +1,27 @@
 //! Versions beside each other: what a newer one installed serves an older one.
 
 use mana_ai::store::access;
+use mana_ai::store::runs::{self, RunFilter};
+use serde_json::json;
 use sqlx::Executor as _;
 
-use crate::support::{World, due_mission};
+use crate::inputs::{NOTES, note};
+use crate::support::{World, due_mission, with};
 
-/// What the version before this one left: its policy, its comment, and a login that inherits.
-const OLD_POLICY: &str = "
+/// What the version before this one left: a policy that shows missions alone, and a ledger without the prompt's version.
+const OLD: &str = "
 DROP POLICY mana_ai_missions_only ON sync_changes;
 CREATE POLICY mana_ai_missions_only ON sync_changes AS RESTRICTIVE TO mana_ai
-    USING (current_user <> 'mana_ai' OR (app_id = 'ai' AND table_name = 'aiMissions'))
-    WITH CHECK (current_user <> 'mana_ai' OR (app_id = 'ai' AND table_name = 'aiMissions'))";
+    USING (app_id = 'ai' AND table_name = 'aiMissions') WITH CHECK (app_id = 'ai' AND table_name = 'aiMissions');
+COMMENT ON POLICY mana_ai_missions_only ON sync_changes IS 'mana-ai access 2';
+ALTER TABLE mana_ai.mission_runs DROP COLUMN prompt_version;
+DELETE FROM mana_ai._sqlx_migrations WHERE version = 10";
+/// What the version before this one asks of the policy.
+const OLD_POLICY_QUESTION: &str = "SELECT count(*) FROM pg_policy WHERE polname = 'mana_ai_missions_only'
+    AND substring(obj_description(oid, 'pg_policy') FROM '^mana-ai access (\\d+)$')::int >= 2";
+/// How the version before this one ends a run.
+const OLD_END: &str =
+    "UPDATE mana_ai.mission_runs SET finished_at = clock_timestamp(), outcome = 'planned', calls = 1";
 /// What the version before this one asks of the views before it ticks.
 const OLD_QUESTION: &str = "SELECT count(*) FROM pg_class WHERE relowner = 'mana_ai_reader'::regrole
     AND oid IN ('mana_ai.mission_changes'::regclass, 'mana_ai.mission_writers'::regclass)
@@ -37,16 +48,30 @@ async fn what_a_newer_version_installed_is_used_and_stays() {
     assert_eq!(world.db.count(still).await, 3, "nothing of the newer version was replaced");
 }
 
-/// The set-up replaces what the version before left, and that one finds the views as it knows them.
+/// The set-up replaces what the version before left, and that one finds the views and the policy as it knows them.
 #[tokio::test]
 async fn what_an_older_version_left_is_replaced_and_serves_it_still() {
-    let world = World::new().await;
-    world.db.admin.execute(OLD_POLICY).await.unwrap();
+    let world = World::with(&[("MIGRATE_ON_START", "false")]).await;
+    let alice = world.device("alice");
+    alice.create(NOTES, "n1", json!({ "title": "Verknüpft" })).await.unwrap();
+    let mission = with(due_mission(), json!({ "inputs": [note("n1")] }));
+    alice.create_mission("m1", mission).await.unwrap();
+    world.db.admin.execute(OLD).await.unwrap();
     let told = access::verify(&world.store).await.unwrap_err().to_string();
     assert!(told.contains("mana_ai_missions_only is missing, or of an older version"), "{told}");
+    let stats = world.tick().await;
+    assert!(stats.errors[0].contains("older version") && world.llm.requests().is_empty(), "{stats:?}");
     access::migrate(&world.store).await.unwrap();
     access::verify(&world.store).await.unwrap();
     assert_eq!(world.db.count(OLD_QUESTION).await, 2);
+    assert_eq!(world.db.count(OLD_POLICY_QUESTION).await, 1);
+    assert_eq!(world.tick().await.plans_written_back, 1);
+    assert!(world.llm.requests()[0].body.to_string().contains("Titel: Verknüpft"));
+    // Beside this version the older one goes on as it did.
+    world.db.admin.execute("UPDATE mana_ai.mission_runs SET prompt_version = NULL").await.unwrap();
+    world.db.admin.execute(OLD_END).await.unwrap();
+    let runs = runs::list(&world.store, &RunFilter::default(), 1).await.unwrap();
+    assert_eq!(runs[0].prompt_version, None);
 }
 
 /// Without its columns this version could claim, call and write nothing down.

@@ -7,6 +7,7 @@ use mana_ai::demo::llm::Behaviour;
 use serde_json::json;
 
 use crate::app::process::{Serving, command, run, text};
+use crate::inputs::{NOTES, link, note};
 use crate::support::{KEY, World, due_mission, soon, with};
 use crate::telemetry::collector::{Collector, Mood};
 use crate::telemetry::traces::stop;
@@ -28,6 +29,14 @@ fn planted(world: &World, collector: &Collector, args: &[&str]) -> Command {
     command
 }
 
+/// One that is shown, and one that is too large to be read.
+async fn write_linked_notes(world: &World) {
+    let note = json!({ "title": "Geheimnotiz", "content": "Geheiminhalt" });
+    world.device("alice").create(NOTES, "n1", note).await.unwrap();
+    let large = json!({ "title": "Geheimnotiz", "content": { "Geheim": "Geheim ".repeat(10_000) } });
+    world.device("alice").create(NOTES, "n2", large).await.unwrap();
+}
+
 fn tells_nothing(world: &World, what: &str, told: &str) {
     let url = reqwest::Url::parse(&world.db.url).unwrap();
     let password = url.password().filter(|password| password.len() > 8);
@@ -42,7 +51,9 @@ fn tells_nothing(world: &World, what: &str, told: &str) {
 async fn nothing_secret_is_told() {
     let (world, collector) = (World::new().await, Collector::that(Mood::Takes).await);
     let words = json!({ "title": "Geheimtitel", "objective": "Geheimziel", "conceptMarkdown": "Geheimkonzept",
-        "inputs": [{ "id": "Geheimlink", "module": "Geheimart", "table": "Geheimtabelle", "content": "Geheiminhalt" }] });
+        "inputs": [{ "id": "Geheimlink", "module": "Geheimart", "table": "Geheimtabelle", "content": "Geheiminhalt" },
+            note("n1"), note("Geheimlink"), note("n2")] });
+    write_linked_notes(&world).await;
     let refused = json!({ "error": { "code": "context_length", "message": "Geheimantwort" } }).to_string();
     let answers = [
         Behaviour::Say("Geheimantwort".into()),
@@ -70,6 +81,7 @@ async fn nothing_secret_is_told() {
     assert!(log.contains("mission done") && log.contains("mission not planned"), "{log}");
     let (prompt, key) = (&world.llm.requests()[0], "Bearer Geheimschluessel");
     assert!(prompt.body.to_string().contains("Geheimziel") && prompt.authorization == key);
+    assert!(prompt.body.to_string().contains("Titel: Geheimnotiz"), "what is linked is in the prompt");
     tells_nothing(&world, "the log", &log);
     let taken = collector.taken();
     assert_eq!(taken.headers["x-api-key"], "Geheimkopf");
@@ -82,7 +94,9 @@ async fn nothing_secret_is_told() {
 #[tokio::test]
 async fn nothing_secret_is_told_by_a_service() {
     let (world, collector) = (World::new().await, Collector::that(Mood::Takes).await);
-    let data = with(due_mission(), json!({ "title": "Geheimtitel" }));
+    write_linked_notes(&world).await;
+    let inputs = json!([note("n1"), note("Geheimlink"), note("n2"), link("Geheimart", "Geheim", "Geheim")]);
+    let data = with(due_mission(), json!({ "title": "Geheimtitel", "inputs": inputs }));
     world.device("alice").create_mission("m1", data).await.unwrap();
     let serving = Serving::start(planted(&world, &collector, &["serve"])).await;
     soon(world.llm.arrived(1)).await;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mana_ai::config::Config;
 use mana_ai::demo::llm::Behaviour;
+use mana_ai::planner::version::PROMPT_VERSION;
 use nix::sys::signal::Signal;
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
 use reqwest::Response;
@@ -105,6 +106,7 @@ fn the_spans_tell_enough(taken: &Taken) {
         ("m1", "alice", "1", "planned")
     );
     assert!(told.contains_key("slot") && told.contains_key("run_id"), "{told:?}");
+    assert_eq!(told["prompt_version"], **PROMPT_VERSION);
     let call = taken.one("llm_call");
     assert_eq!(call.kind, SpanKind::Client as i32);
     let told = named(&call.attributes);
