@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mana-ai");
 /// Attempts of a tick, one after the other.
-const ATTEMPTS: i32 = 100;
+const ATTEMPTS: u8 = 100;
 /// Ticks of each kind. The median counts.
 const TICKS: usize = 5;
 
@@ -85,7 +85,7 @@ async fn measure(server: &Server, edits: i32) -> (f64, f64) {
     access::migrate(&store).await.unwrap();
     access::build_index(&store).await.unwrap();
     store.close();
-    sqlx::query(NOTES).bind(ATTEMPTS).bind(edits).execute(&db).await.unwrap();
+    sqlx::query(NOTES).bind(i32::from(ATTEMPTS)).bind(edits).execute(&db).await.unwrap();
     db.execute("VACUUM ANALYZE sync_changes").await.unwrap();
     let llm = StandIn::start(Behaviour::Plan).await.unwrap();
     let runner = runner(&url, llm.url());
@@ -112,12 +112,12 @@ fn median(mut times: Vec<f64>) -> f64 {
 }
 
 async fn tick_ms(db: &PgPool, runner: &Runner, links: &str, ids: &str) -> f64 {
-    sqlx::query(MISSIONS).bind(ATTEMPTS).bind(links).bind(ids).execute(db).await.unwrap();
+    sqlx::query(MISSIONS).bind(i32::from(ATTEMPTS)).bind(links).bind(ids).execute(db).await.unwrap();
     db.execute("ANALYZE sync_changes").await.unwrap();
     let began = Instant::now();
     let stats = runner.tick(true).await;
     let ms = began.elapsed().as_secs_f64() * 1000.0;
-    assert_eq!(stats.plans_written_back, ATTEMPTS.unsigned_abs().into(), "{stats:?}");
+    assert_eq!(stats.plans_written_back, usize::from(ATTEMPTS), "{stats:?}");
     ms / f64::from(ATTEMPTS)
 }
 
