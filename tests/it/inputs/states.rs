@@ -63,7 +63,7 @@ async fn bad_links_show_nothing_and_say_so() {
 async fn rows_that_cannot_be_read_hide_their_record_alone() {
     let world = World::new().await;
     let alice = world.device("alice");
-    for id in ["newer", "odd", "big", "inserts", "fine"] {
+    for id in ["newer", "odd", "big", "inserts", "clocks", "parts", "fine"] {
         alice.create(NOTES, id, json!({ "title": id })).await.unwrap();
     }
     let sql = "UPDATE sync_changes SET schema_version = 2 WHERE record_id = 'newer'";
@@ -76,10 +76,23 @@ async fn rows_that_cannot_be_read_hide_their_record_alone() {
     for _ in 0..9 {
         push(&alice, NOTES, "inserts", "insert", json!({ "title": "again" }), json!({})).await;
     }
-    let links = ["newer", "odd", "big", "inserts", "fine"].map(note);
+    let clocks =
+        |names: usize| -> Value { (0..names).map(|at| (format!("title.x{at}"), clock.clone())).collect() };
+    push(&alice, NOTES, "clocks", "update", json!({}), clocks(2_000)).await;
+    // Parts without measure, each of which goes into the field: the values are more than is kept of a record.
+    for _ in 0..3 {
+        let data: Value = clocks(500)
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(|name| (name.clone(), json!("x".repeat(4_000))))
+            .collect();
+        push(&alice, NOTES, "parts", "update", data, clocks(500)).await;
+    }
+    let links = ["newer", "odd", "big", "inserts", "clocks", "parts", "fine"].map(note);
     use State::{Shown, TooLarge, Unreadable};
     let linked = linked(&world, "alice", &links).await;
-    assert_eq!(states(&linked), [Unreadable, Shown, TooLarge, TooLarge, Shown]);
+    assert_eq!(states(&linked), [Unreadable, Shown, TooLarge, TooLarge, TooLarge, TooLarge, Shown]);
     assert_eq!(linked.records[1].text, "Titel: odd");
 }
 
