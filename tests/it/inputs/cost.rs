@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use mana_ai::inputs::linked::State;
-use mana_ai::store::UserTx;
+use mana_ai::inputs::links::Links;
 use mana_ai::store::limits::LIMIT;
+use mana_ai::store::log::linked::read_linked;
+use mana_ai::store::{StoreError, UserTx};
 use serde_json::json;
 use sqlx::Executor as _;
 
@@ -82,6 +84,13 @@ async fn linked_records_wait_for_room_with_nothing_held() {
     let other = UserTx::begin(&world.store, "bob").await.unwrap();
     let mut room = other.room();
     room.grow(LIMIT - 3 * 1024).unwrap();
+    let mut tx = UserTx::begin(&world.store, "alice").await.unwrap();
+    let links = Links::of(&[serde_json::from_value(note("n1")).unwrap()]);
+    let mut none = tx.room();
+    let refused = read_linked(&mut tx, &links, &mut none).await.unwrap_err();
+    assert!(matches!(refused, StoreError::NoRoom(bytes) if bytes > 3 * 1024), "{refused}");
+    tx.rollback().await.unwrap();
+    drop(none);
     let ticking = world.tick_in_background();
     let claimed = "SELECT count(*) FROM mana_ai.mission_schedule WHERE lease_token IS NOT NULL";
     soon(world.db.until(claimed, |missions| missions == 1)).await;
