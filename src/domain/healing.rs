@@ -202,20 +202,24 @@ impl Merged {
         self.completed(&self.fullest, &fullest, &mut Lost::default())
     }
 
-    /// A version with the merged values set in it. If another version has more steps, they are set in that one.
+    /// A version with the merged values set in it. If another version has more steps, all are set in that one: it may differ
+    /// in any of them.
     fn completed(&self, text: &RawValue, version: &Version, lost: &mut Lost) -> Box<RawValue> {
-        let differs = |(field, value): &(&Field, &RawValue)| {
-            version.values.get(field).is_none_or(|has| has.get() != value.get())
+        let has = |field, value: &RawValue| {
+            version.values.get(field).is_some_and(|has: &Box<RawValue>| has.get() == value.get())
         };
-        let values = self.values.iter().map(|(field, value)| (field, &**value));
-        let missing: Vec<_> = values.filter(differs).collect();
-        if missing.is_empty() {
+        let values: Vec<_> = self.values.iter().map(|(field, value)| (field, &**value)).collect();
+        if values.iter().all(|(field, value)| has(field, value)) {
             return text.to_owned();
         }
         let base = if version.steps < self.steps { &*self.fullest } else { text };
-        let Ok((completed, set)) = with_values(base, missing) else { return text.to_owned() };
-        set.iter().for_each(|field| lost.count(field));
-        if set.is_empty() { text.to_owned() } else { completed }
+        let Ok((completed, set)) = with_values(base, values) else { return text.to_owned() };
+        let mut restored = set.into_iter().filter(|field| !has(field, &self.values[*field])).peekable();
+        if restored.peek().is_none() {
+            return text.to_owned();
+        }
+        restored.for_each(|field| lost.count(field));
+        completed
     }
 }
 

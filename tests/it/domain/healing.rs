@@ -309,6 +309,21 @@ fn a_value_of_one_step_is_not_written_into_two() {
     assert!(!lost.is_anything(), "a healing row that changes nothing would follow each look");
 }
 
+/// The version with the steps is healed, and has the older status.
+#[test]
+fn a_version_with_more_steps_takes_over_every_value() {
+    let told = with(plan("p1", AT), "/userFeedback", json!("zu viel"));
+    let failed = with(with(plan("p1", AT), "/plan", json!([])), "/overallStatus", json!("failed"));
+    let mut log = Log::create(json!([]));
+    log.device(json!([told]));
+    log.by(DEVICES[1], json!([failed]));
+    let (list, lost) = log.healed();
+    assert_eq!(list, [with(told, "/overallStatus", json!("failed"))]);
+    assert_eq!(lost, Lost { feedback: 1, statuses: 2, ..Lost::default() }, "the status of its steps too");
+    log.ours(json!(list), NEXT);
+    assert!(!log.healed().1.is_anything(), "healed once");
+}
+
 #[test]
 fn unread_plans_in_a_row_are_counted_until_one_is_read() {
     let mut log = Log::create(json!([]));

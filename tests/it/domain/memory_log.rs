@@ -44,9 +44,9 @@ pub fn read_whole(log: &[Row]) -> (Record, History) {
     (fold.finish().unwrap(), history)
 }
 
-/// The same as the service reads it: by clocks, and of the history as far as it goes.
+/// The same as the service reads it: by clocks, and of the history as far as it goes, here as of a log without end.
 pub fn read(log: &[Row]) -> (Record, History) {
-    read_within(log, Reach::SHORT, Reach::WIDE)
+    read_within(log, Reach::SHORTEST, Reach::WIDE.of_a_long_log())
 }
 
 /// The same with as little of the history as of a log without end. `doubt`: how far where there is doubt.
