@@ -253,8 +253,6 @@ fn texts(row: &ChangeRow) -> Vec<(String, String)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
-
     #[test]
     fn nothing_is_lost_in_whatever_order_devices_push(events in prop::collection::vec(event(), 1..60)) {
         let mut world = World::new();
