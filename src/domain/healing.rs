@@ -4,7 +4,7 @@
 //! A healing row is the same row as that of a plan, without a new iteration and with `nextRunAt` as it is. When
 //! one is written is for the caller to decide; [`MAX_IN_A_ROW`] bounds how many.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -31,6 +31,9 @@ pub struct Healed {
     /// How many of those iterations are plans that no device has read.
     pub lost_unread: u32,
 }
+
+/// Orders iterations by their `startedAt`, and those of one time as the log has them first.
+type Place = (Timestamp, usize);
 
 /// What a record's list lacks of what its log has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -69,7 +72,7 @@ impl History {
     pub fn heal(&self, current: &[Box<RawValue>]) -> Healed {
         let mut healed = Healed::default();
         let mut present = HashSet::new();
-        let mut kept: Vec<(Option<usize>, Box<RawValue>)> = Vec::new();
+        let mut kept: Vec<(Option<Place>, Box<RawValue>)> = Vec::new();
         for text in current {
             let version = Version::read(text);
             let known = version.and_then(|version| Some((self.find(&version.id)?, version)));
@@ -79,20 +82,17 @@ impl History {
             };
             present.insert(index);
             if !(merged.superseded && merged.is_unread()) {
-                kept.push((Some(index), merged.completed(text, &version, &mut healed.lost)));
+                kept.push((Some(merged.place(index)), merged.completed(text, &version, &mut healed.lost)));
             }
         }
-        let is_plan = |merged: &Merged| merged.is_server && !merged.is_older && !merged.has_failed();
-        let last_plan = self.iterations.iter().rposition(is_plan);
+        let last_plan = self.last_plan();
         let is_missed = |(index, merged): &(usize, &Merged)| {
             !present.contains(index) && self.is_missed(*index, merged, last_plan)
         };
-        let missed: Vec<_> = self.iterations.iter().enumerate().filter(is_missed).collect();
-        // What is older comes before all that could be missed.
-        let kept = kept
-            .into_iter()
-            .map(|(index, text)| (index.filter(|index| !self.iterations[*index].is_older), text));
-        healed.insert(kept.collect(), missed);
+        let missed = self.iterations.iter().enumerate().filter(is_missed);
+        let mut missed: Vec<_> = missed.map(|(index, merged)| (merged.place(index), merged)).collect();
+        missed.sort_by_key(|(place, _)| *place);
+        healed.insert(kept, missed);
         healed
     }
 
@@ -107,10 +107,14 @@ impl History {
     /// How many plans in a row were not read before the known ones, by the ids in the lists of our rows that ended a slot,
     /// newest first: the first is the one that sums up all older rows. A plan that a later list lacks was superseded.
     pub fn older_unread(&self, lists: &[Vec<String>]) -> usize {
+        let mut first_in: HashMap<&String, usize> = HashMap::new();
+        for (at, list) in lists.iter().enumerate().rev() {
+            list.iter().for_each(|id| drop(first_in.entry(id).or_insert(at)));
+        }
         let mut unread = 0;
         for (at, newer) in lists.iter().enumerate() {
-            let older: HashSet<&String> = lists.get(at + 1).into_iter().flatten().collect();
-            for id in newer.iter().rev().filter(|id| !older.contains(id)) {
+            // One that an older list has was superseded and came back, which makes it no newer.
+            for id in newer.iter().rev().filter(|id| first_in[id] == at) {
                 match self.find(id) {
                     None => unread += 1,
                     Some((_, merged)) if merged.is_older && merged.superseded => unread += 1,
@@ -126,6 +130,14 @@ impl History {
     /// Had the mission ever an iteration with this id?
     pub fn had(&self, id: &str) -> bool {
         self.find(id).is_some() || self.older_ids.contains(id)
+    }
+
+    /// Our newest plan, by its time: a healing row may have put an older one behind it.
+    fn last_plan(&self) -> Option<usize> {
+        let is_plan =
+            |(_, merged): &(usize, &Merged)| merged.is_server && !merged.is_older && !merged.has_failed();
+        let plans = self.iterations.iter().enumerate().filter(is_plan);
+        plans.max_by_key(|(index, merged)| (merged.started_at, *index)).map(|(index, _)| index)
     }
 
     /// Should an iteration that the record's list does not have be there? Not one that a browser had begun and
@@ -154,14 +166,14 @@ impl History {
 }
 
 impl Healed {
-    /// Each missed iteration goes before the first one that came into the log after it.
-    fn insert(&mut self, kept: Vec<(Option<usize>, Box<RawValue>)>, missed: Vec<(usize, &Merged)>) {
+    /// Each missed iteration goes before the first one that began after it.
+    fn insert(&mut self, kept: Vec<(Option<Place>, Box<RawValue>)>, missed: Vec<(Place, &Merged)>) {
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         self.lost.iterations += count(missed.len());
         self.lost_unread += count(missed.iter().filter(|(_, merged)| merged.is_unread()).count());
         let mut missed = missed.into_iter().peekable();
-        for (index, text) in kept {
-            let earlier = |(at, _): &(usize, &Merged)| index.is_some_and(|index| *at < index);
+        for (place, text) in kept {
+            let earlier = |(missed, _): &(Place, &Merged)| place.is_some_and(|place| *missed < place);
             while let Some((_, merged)) = missed.next_if(earlier) {
                 self.iterations.push(merged.text());
             }
@@ -178,6 +190,11 @@ impl Slot {
 }
 
 impl Merged {
+    /// Where it stands among the iterations, which have it at `index`.
+    fn place(&self, index: usize) -> Place {
+        (self.started_at.unwrap_or(Timestamp::MIN), index)
+    }
+
     /// A plan of ours that no device has turned into proposals, worked on or answered.
     pub(super) fn is_unread(&self) -> bool {
         self.is_server

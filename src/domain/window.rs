@@ -1,15 +1,15 @@
 //! Which rows of a mission the look at its history opens, so that it costs the same at any age.
 //!
 //! Each row of ours holds the merged list of all rows before it. So the newest one that ended a slot sums them up, and the
-//! history is that row and what came since. Of a mission with at most [`WHOLE`] lists all are opened, so nothing is lost.
+//! history is that row and what came since. Of a mission with at most [`MANY`] lists all are opened, so nothing is lost.
 //! What a longer one loses, and what is done about it:
 //!
 //! - A device's row may sort before ours and become visible after it: a transaction takes its time. Rows of [`OVERLAP`]
-//!   before ours are opened too.
+//!   before ours are opened too, the newest [`MANY`] of them.
 //! - A value that is new since may be an old one that a stale tab repeats, and a device may take back what it sent before
-//!   our row. Where a row since brings such a value ([`History::is_in_doubt`]), [`WIDE`] more rows are opened. A value
-//!   that is older than those counts as new; so does feedback that had been taken away before our row.
-//! - Of more than [`SINCE`] rows after ours the newest are opened. Each row of a device was looked at in the tick after it,
+//!   our row. Where a row since brings such a value ([`History::is_in_doubt`]), at least [`IN_DOUBT`] rows before ours are
+//!   opened. A value that is older than those counts as new; so does feedback that had been taken away before our row.
+//! - Of more than [`MANY`] rows after ours the newest are opened. Each row of a device was looked at in the tick after it,
 //!   so only what a burst of so many rows between two looks hid is not found.
 //! - Plans that no device read are counted by the ids in the lists of our rows, and the id of a slot is looked for in them.
 
@@ -20,16 +20,13 @@ use super::fold::{Fold, Record, Rules};
 use super::history::{ListRow, has_list, is_hard_delete};
 use super::opened::{Ask, Asks, LogRow, Wanted};
 
-/// So many rows with a list are all opened: two months of a daily mission.
-const WHOLE: usize = 128;
+/// So many rows with a list are opened at most on each side of ours, and all of a log that has no more: two months of a
+/// daily mission.
+const MANY: usize = 128;
 /// How long before ours a row may have begun that became visible after it; as long as the refresh's usual overlap.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(10);
-/// The most rows that are opened for that.
-const BEFORE: usize = 8;
-/// The most rows with a list that are opened after the one that sums up the older ones.
-const SINCE: usize = 32;
-/// Rows that are opened where there is doubt.
-const WIDE: usize = 64;
+/// Rows before ours that are opened where there is doubt.
+const IN_DOUBT: usize = 64;
 
 /// A row and who sent it.
 #[derive(Debug, Clone)]
@@ -44,18 +41,19 @@ pub struct SentRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reach {
     overlap: SignedDuration,
+    /// Rows before ours that are opened however old they are.
     before: usize,
-    since: usize,
+    /// Of how many rows all are opened.
     whole: usize,
 }
 
 impl Reach {
     /// The usual one.
-    pub const SHORT: Self = Self { overlap: OVERLAP, before: BEFORE, since: SINCE, whole: WHOLE };
+    pub const SHORT: Self = Self { overlap: OVERLAP, before: 0, whole: MANY };
     /// Where there is doubt.
-    pub const WIDE: Self = Self { overlap: SignedDuration::MAX, before: WIDE, since: SINCE, whole: WHOLE };
+    pub const WIDE: Self = Self { before: IN_DOUBT, ..Self::SHORT };
     /// As short as it can be: nothing before the row that sums up the older ones.
-    pub const SHORTEST: Self = Self { overlap: SignedDuration::ZERO, before: 0, since: SINCE, whole: 0 };
+    pub const SHORTEST: Self = Self { overlap: SignedDuration::ZERO, before: 0, whole: 0 };
 
     /// The same of a log that is too long to be opened whole, however long it is.
     #[must_use]
@@ -95,17 +93,17 @@ fn indices(rows: &[SentRow], reach: Reach) -> (Option<usize>, Vec<usize>) {
     }
     let ours = |at: &usize| rows[lists[*at]].client_id == CLIENT_ID;
     let ends_slot = |at: &usize| ours(at) && rows[lists[*at]].row.field_timestamps.contains_key("nextRunAt");
-    let is_near = |at: &usize| lists.len() - at <= reach.since + 1;
+    let is_near = |at: &usize| lists.len() - at <= MANY + 1;
     // A healing row knows no slot, so it takes the place only where the plan's row is far.
     let at = (0..lists.len()).rev().find(ends_slot).filter(is_near);
     let Some(at) = at.or_else(|| (0..lists.len()).rev().find(ours)) else {
-        return (None, newest(&lists, reach.since + reach.before));
+        return (None, newest(&lists, MANY));
     };
     let created_at = rows[lists[at]].row.created_at;
     let is_before = |index: &usize| created_at.duration_since(rows[*index].row.created_at) <= reach.overlap;
-    let before: Vec<usize> = lists[..at].iter().copied().filter(is_before).collect();
-    let read = newest(&before, reach.before).into_iter().chain([lists[at]]);
-    (Some(lists[at]), read.chain(newest(&lists[at + 1..], reach.since)).collect())
+    let late = lists[..at].iter().filter(|index| is_before(index)).count().min(MANY);
+    let read = newest(&lists[..at], late.max(reach.before)).into_iter().chain([lists[at]]);
+    (Some(lists[at]), read.chain(newest(&lists[at + 1..], MANY)).collect())
 }
 
 fn newest(lists: &[usize], count: usize) -> Vec<usize> {

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::memory_log::{DEVICES, OURS, Row, fields, list, plan, read, values};
+use super::memory_log::{DEVICES, OURS, Row, fields, list, plan, read, read_whole, values};
 
 /// What happens, on which of three devices.
 #[derive(Debug, Clone, Copy)]
@@ -231,6 +231,10 @@ impl World {
     fn heal(&mut self) {
         let (record, history) = read(&self.log);
         let healed = history.heal(&list(&record));
+        let (_, whole) = read_whole(&self.log);
+        let by_all = whole.heal(&list(&record));
+        assert_eq!(values(&healed.iterations), values(&by_all.iterations), "by all rows");
+        assert_eq!(history.unread_in_a_row(), whole.unread_in_a_row(), "unread, by all rows");
         if healed.lost.is_anything() {
             self.healing_rows += 1;
             self.write(&record, json!({ "iterations": values(&healed.iterations) }));

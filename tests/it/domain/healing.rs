@@ -187,7 +187,7 @@ fn what_was_there_before_a_plan_does_not_take_its_place() {
     let mut log = Log::create(json!([early]));
     log.ours(json!([early, plan("p1", AT)]), NEXT);
     log.by(DEVICES[1], json!([early]));
-    assert_eq!(log.healed().0, [early, plan("p1", AT)]);
+    assert_eq!(log.healed().0, [plan("p1", AT), early], "in the order of their times");
 }
 
 /// Steps that nobody can tell apart are not merged.
@@ -322,6 +322,28 @@ fn a_version_with_more_steps_takes_over_every_value() {
     assert_eq!(lost, Lost { feedback: 1, statuses: 2, ..Lost::default() }, "the status of its steps too");
     log.ours(json!(list), NEXT);
     assert!(!log.healed().1.is_anything(), "healed once");
+}
+
+/// A list may have an older plan behind the newest one, which is the one that nobody has read.
+#[test]
+fn the_newest_plan_is_told_by_its_time() {
+    let staged = with(plan("p1", AT), "/plan/0/proposalId", json!("proposal"));
+    let newest = plan("p2", "2026-04-14T09:00:30.000Z");
+    let mut log = Log::create(json!([]));
+    log.ours(json!([newest, staged]), NEXT);
+    log.by(DEVICES[1], json!([]));
+    assert_eq!(log.healed().0, [staged, newest]);
+}
+
+#[test]
+fn a_plan_that_is_read_late_is_no_newer_than_it_was() {
+    let staged = with(plan("p1", AT), "/plan/0/proposalId", json!("proposal"));
+    let mut log = Log::create(json!([]));
+    log.ours(json!([plan("p1", AT)]), NEXT);
+    log.ours(json!([plan("p2", AT)]), NEXT);
+    log.device(json!([staged]));
+    log.ours(json!([staged, plan("p3", AT)]), NEXT);
+    assert_eq!(read(&log.rows).1.unread_in_a_row(), 2, "p2 and p3");
 }
 
 #[test]
