@@ -109,7 +109,9 @@ impl History {
     pub fn older_unread(&self, lists: &[Vec<String>]) -> usize {
         let mut first_in: HashMap<&String, usize> = HashMap::new();
         for (at, list) in lists.iter().enumerate().rev() {
-            list.iter().for_each(|id| drop(first_in.entry(id).or_insert(at)));
+            for id in list {
+                first_in.entry(id).or_insert(at);
+            }
         }
         let mut unread = 0;
         for (at, newer) in lists.iter().enumerate() {
@@ -222,8 +224,8 @@ impl Merged {
     /// A version with the merged values set in it. If another version has more steps, all are set in that one: it may differ
     /// in any of them.
     fn completed(&self, text: &RawValue, version: &Version, lost: &mut Lost) -> Box<RawValue> {
-        let has = |field, value: &RawValue| {
-            version.values.get(field).is_some_and(|has: &Box<RawValue>| has.get() == value.get())
+        let has = |field: &Field, value: &RawValue| {
+            version.values.get(field).map(|has| has.get()) == Some(value.get())
         };
         let values: Vec<_> = self.values.iter().map(|(field, value)| (field, &**value)).collect();
         if values.iter().all(|(field, value)| has(field, value)) {

@@ -327,8 +327,8 @@ fn a_version_with_more_steps_takes_over_every_value() {
 /// A list may have an older plan behind the newest one, which is the one that nobody has read.
 #[test]
 fn the_newest_plan_is_told_by_its_time() {
-    let staged = with(plan("p1", AT), "/plan/0/proposalId", json!("proposal"));
-    let newest = plan("p2", "2026-04-14T09:00:30.000Z");
+    let staged = with(plan("p1", "2026-04-14T07:00:30.000Z"), "/plan/0/proposalId", json!("proposal"));
+    let newest = plan("p2", AT);
     let mut log = Log::create(json!([]));
     log.ours(json!([newest, staged]), NEXT);
     log.by(DEVICES[1], json!([]));
