@@ -1,15 +1,12 @@
 //! What the age of missions, and how many of them change, cost a tick.
 
-use std::time::Instant;
-
-use futures_util::TryStreamExt;
 use mana_ai::demo::database::Server;
 use mana_ai::demo::llm::{Behaviour, StandIn};
 use sqlx::Executor;
 
 use crate::fill::BenchDb;
 use crate::measure::{median_ms, once_ms};
-use crate::missions::fill;
+use crate::missions::{come_due, fill, looked_at, read_and_insert, warm_up};
 use crate::report::Row;
 use crate::row;
 use crate::ticks::{NOBODY, compared};
@@ -27,6 +24,9 @@ pub async fn idle_beside_an_old_mission(server: &Server) -> Row {
 pub async fn idle_beside_many_changes(server: &Server) -> Row {
     let db = BenchDb::empty(server, "changed").await;
     fill(&db, 10_000, 1, 0, 0).await;
+    let older = "UPDATE sync_changes SET created_at = created_at - interval '1 day' WHERE op = 'insert'";
+    db.admin.execute(older).await.unwrap();
+    db.admin.execute("VACUUM ANALYZE sync_changes").await.unwrap();
     let row = idle(&db, "idle tick, 10,000 missions changed in the overlap", "≤ 20 ms").await;
     db.drop(server).await;
     row
@@ -55,28 +55,16 @@ pub async fn due(server: &Server, missions: i32, iterations: i32, due: i32, bar:
     fill(&db, missions, iterations, 0, 900).await;
     let llm = StandIn::start(Behaviour::Plan).await.unwrap();
     let runner = db.runner(llm.url());
-    // The first ticks of a process compare the whole log, and look at each mission once for what a stale list hid.
-    let queued = "SELECT count(*) FROM mana_ai.mission_healing WHERE checked_count < change_count";
-    assert!(runner.tick(true).await.errors.is_empty());
-    while sqlx::query_scalar::<_, i64>(queued).fetch_one(&db.admin).await.unwrap() > 0 {
-        runner.tick(true).await;
-    }
-    let come = "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, field_timestamps, client_id)
-        SELECT 'ai', 'aiMissions', 'm-' || m, 'u-' || m, 'update', '{\"nextRunAt\": \"2026-04-14T10:00:00.000Z\"}',
-            '{\"nextRunAt\": \"2096-04-15T10:00:00.000Z\"}', 'web-1' FROM generate_series(1, $1) AS m";
-    sqlx::query(come).bind(due).execute(&db.admin).await.unwrap();
+    looked_at(&db, &runner).await;
+    warm_up(&db, &runner, due).await;
+    come_due(&db, 1, due).await;
     let mut written = 0;
     let ours = once_ms(async { written = runner.tick(true).await.plans_written_back }).await;
     assert_eq!(i32::try_from(written).unwrap(), due);
-    let began = Instant::now();
+    let mut bare = 0.0;
     for mission in 1..=due {
-        let copy = "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, field_timestamps, client_id)
-            SELECT app_id, table_name, 'copy-' || record_id, user_id, op, data, field_timestamps, 'bench' FROM sync_changes
-            WHERE table_name = 'aiMissions' AND record_id = 'm-' || $1 ORDER BY created_at DESC LIMIT 1 RETURNING data::text";
-        let mut copied = sqlx::query(copy).bind(mission).fetch(&db.admin);
-        while copied.try_next().await.unwrap().is_some() {}
+        bare += read_and_insert(&db, mission).await;
     }
-    let bare = began.elapsed().as_secs_f64() * 1000.0;
     drop(runner);
     db.drop(server).await;
     let name = format!("due tick, {missions} missions × {iterations} iterations, {due} due");

@@ -1,12 +1,14 @@
 //! What a tick costs, each figure beside the bare SQL or the arithmetic that bounds it. Only the ratios
-//! carry over to another machine. `cargo bench` writes docs/benchmarks.md and docs/idle-tick.svg.
+//! carry over to another machine. `cargo bench` writes docs/benchmarks.md and its plots.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
 
+mod age;
 mod aged;
 mod fill;
 mod measure;
 mod missions;
+mod plot;
 mod process;
 mod report;
 mod ticks;
@@ -36,9 +38,11 @@ async fn main() {
         report.row(ticks::backlog(&server).await);
         return;
     }
-    if std::env::args().any(|arg| arg == "aged") {
+    if let Some(part) = std::env::args().skip_while(|arg| arg != "aged").nth(1) {
+        // `cargo bench -- aged due` runs the parts with that word in their names; nothing is written.
+        let part = if part == "--bench" { String::new() } else { part };
         let mut report = Report::new(&server).await;
-        aged_missions(&server, &mut report).await;
+        aged_missions(&server, &mut report, &part).await;
         return;
     }
     if std::env::args().any(|arg| arg == "ten-million") {
@@ -65,22 +69,40 @@ async fn main() {
     report.row(ticks::thousand_due(&server).await);
     report.row(ticks::backlog(&server).await);
     report.row(ticks::thousand_iterations(&server).await);
-    aged_missions(&server, &mut report).await;
+    aged_missions(&server, &mut report, "").await;
     report.idle_growth();
     report.write(Path::new(env!("CARGO_MANIFEST_DIR")));
 }
 
-async fn aged_missions(server: &Server, report: &mut Report) {
-    report.row(aged::idle_beside_an_old_mission(server).await);
-    report.row(aged::idle_beside_many_changes(server).await);
+/// The rows of which `part` is in the name.
+async fn aged_missions(server: &Server, report: &mut Report, part: &str) {
+    if "idle old".contains(part) {
+        report.row(aged::idle_beside_an_old_mission(server).await);
+    }
+    if "idle many".contains(part) {
+        report.row(aged::idle_beside_many_changes(server).await);
+    }
     for (missions, iterations, bar) in [(100, 30, "≤ 23 ms"), (100, 200, "≤ 62 ms"), (10, 500, "≤ 123 ms")]
     {
-        report.row(aged::due(server, missions, iterations, 10, bar).await);
+        if format!("due {missions}x{iterations}").contains(part) {
+            report.row(aged::due(server, missions, iterations, 10, bar).await);
+        }
     }
-    report.row(aged::plans_per_second(server).await);
-    let (row, small) = aged::rebuild(server, 50_000, 1_000, None).await;
-    report.row(row);
-    report.row(aged::rebuild(server, 50_000, 100_000, Some(small)).await.0);
+    for (iterations, missions) in age::AGES {
+        if format!("attempt {iterations}").contains(part) {
+            let (row, ms) = age::attempt(server, iterations, missions).await;
+            report.row(row);
+            report.age_point(iterations, ms);
+        }
+    }
+    if "plans".contains(part) {
+        report.row(aged::plans_per_second(server).await);
+    }
+    if "rebuild".contains(part) {
+        let (row, small) = aged::rebuild(server, 50_000, 1_000, None).await;
+        report.row(row);
+        report.row(aged::rebuild(server, 50_000, 100_000, Some(small)).await.0);
+    }
 }
 
 /// The idle tick and the rebuild at ten million changes of a million missions, and the memory they take.

@@ -9,8 +9,13 @@ pub async fn median_ms<F: Future>(runs: usize, mut run: impl FnMut() -> F) -> f6
     for _ in 0..runs {
         times.push(once_ms(run()).await);
     }
-    times.sort_by(f64::total_cmp);
-    times[runs / 2]
+    median(times)
+}
+
+/// The median.
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }
 
 /// The time of one run in milliseconds.

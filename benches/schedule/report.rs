@@ -1,10 +1,12 @@
-//! The results: printed as they come, then docs/benchmarks.md and a plot.
+//! The results: printed as they come, then docs/benchmarks.md and two plots.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use mana_ai::demo::database::Server;
 use sqlx::{ConnectOptions, Connection};
+
+use crate::plot;
 
 /// One figure.
 pub struct Row {
@@ -21,6 +23,7 @@ pub struct Report {
     machine: String,
     rows: Vec<Row>,
     idle: Vec<(u64, f64)>,
+    age: Vec<(i32, f64)>,
 }
 
 impl Report {
@@ -37,10 +40,16 @@ impl Report {
             info.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown processor");
         #[expect(clippy::disallowed_methods, reason = "the date of the report")]
         let date = jiff::Zoned::now().date();
-        let machine =
-            format!("{date}, {cpus} cores of {model}, PostgreSQL {version} with fsync off, release build");
+        // Whoever builds without the profile's optimisation over crates, as on a busy machine, says so.
+        let lto = std::env::var("CARGO_PROFILE_BENCH_LTO").map_or_else(|_| "thin".to_owned(), |lto| lto);
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').next().unwrap_or("unknown");
+        let machine = format!(
+            "{date}, {cpus} cores of {model} at a load of {load} when it began, PostgreSQL {version} with fsync off, release \
+             build with lto {lto}"
+        );
         eprintln!("{machine}");
-        Self { machine, rows: Vec::new(), idle: Vec::new() }
+        Self { machine, rows: Vec::new(), idle: Vec::new(), age: Vec::new() }
     }
 
     pub fn row(&mut self, row: Row) {
@@ -55,6 +64,10 @@ impl Report {
 
     pub fn idle_point(&mut self, changes: u64, ms: f64) {
         self.idle.push((changes, ms));
+    }
+
+    pub fn age_point(&mut self, iterations: i32, ms: f64) {
+        self.age.push((iterations, ms));
     }
 
     /// What a hundredfold log does to an idle tick.
@@ -79,39 +92,11 @@ impl Report {
                 ours / bound
             );
         }
-        text += "\n![Idle tick against the length of the log](idle-tick.svg)\n";
+        text += "\n![Idle tick against the length of the log](idle-tick.svg)\n\n\
+            ![Attempt against the age of its mission](attempt-age.svg)\n";
         std::fs::create_dir_all(root.join("docs")).unwrap();
         std::fs::write(root.join("docs/benchmarks.md"), text).unwrap();
-        std::fs::write(root.join("docs/idle-tick.svg"), self.plot()).unwrap();
-    }
-
-    /// Time against rows, the rows on a logarithmic axis.
-    fn plot(&self) -> String {
-        let highest = self.idle.iter().map(|(_, ms)| *ms).fold(5.0, f64::max) * 1.1;
-        let x = |changes: u64| 70.0 + (changes as f64 / 10_000.0).log10() / 2.0 * 480.0;
-        let y = |ms: f64| 250.0 - ms / highest * 210.0;
-        let points: Vec<String> =
-            self.idle.iter().map(|(n, ms)| format!("{:.1},{:.1}", x(*n), y(*ms))).collect();
-        let mut svg = format!(
-            r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 600 300" font-family="sans-serif" font-size="12">
-<rect width="600" height="300" fill="#fff"/>
-<text x="20" y="24" font-size="14">Idle tick in ms against change rows (median of 50)</text>
-<path d="M70 40V250H560" fill="none" stroke="#888"/>
-<path d="M70 {0:.1}H560" stroke="#c33" stroke-dasharray="4"/><text x="480" y="{1:.1}" fill="#c33">bar: 5 ms</text>
-<polyline points="{2}" fill="none" stroke="#258" stroke-width="2"/>
-"##,
-            y(5.0),
-            y(5.0) - 5.0,
-            points.join(" ")
-        );
-        for (changes, ms) in &self.idle {
-            let (x, y) = (x(*changes), y(*ms));
-            let _ = writeln!(
-                svg,
-                r##"<circle cx="{x:.1}" cy="{y:.1}" r="4" fill="#258"/><text x="{x:.1}" y="{:.1}" text-anchor="middle">{ms:.2}</text><text x="{x:.1}" y="270" text-anchor="middle">{changes}</text>"##,
-                y - 10.0
-            );
-        }
-        svg + "</svg>\n"
+        std::fs::write(root.join("docs/idle-tick.svg"), plot::idle(&self.idle)).unwrap();
+        std::fs::write(root.join("docs/attempt-age.svg"), plot::age(&self.age)).unwrap();
     }
 }

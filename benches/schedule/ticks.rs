@@ -22,7 +22,7 @@ pub async fn idle(db: &BenchDb, size: u64) -> (Row, f64) {
     assert!(runner.tick(true).await.errors.is_empty());
     let ours = median_ms(50, || runner.tick(true)).await;
     let bare = median_ms(50, || async {
-        let sql = "SELECT DISTINCT user_id, record_id FROM mana_ai.mission_changes WHERE created_at > now() - interval '10 min'";
+        let sql = "SELECT DISTINCT user_id, record_id FROM mana_ai.mission_fields WHERE created_at > now() - interval '10 min'";
         let mut tx = db.store.begin().await.unwrap();
         tx.fetch_all(sql).await.unwrap();
         tx.commit().await.unwrap();
@@ -57,7 +57,7 @@ pub async fn hundred_new_rows(db: &BenchDb) -> Row {
     times.sort_by(f64::total_cmp);
     let bare = median_ms(10, || async {
         let mut tx = db.store.begin().await.unwrap();
-        let sql = "SELECT * FROM mana_ai.mission_changes WHERE record_id = ANY($1) ORDER BY created_at, id";
+        let sql = "SELECT * FROM mana_ai.mission_fields WHERE record_id = ANY($1) ORDER BY created_at, id";
         let missions: Vec<String> = (0..100).map(|m| format!("m-{}", m * 1000)).collect();
         sqlx::query(sql).bind(missions).fetch_all(&mut *tx).await.unwrap();
     })
@@ -96,7 +96,7 @@ pub async fn compared(db: &BenchDb) -> u64 {
 async fn read_view(db: &BenchDb) -> f64 {
     median_ms(3, || async {
         let mut tx = db.store.begin().await.unwrap();
-        let mut rows = tx.fetch("SELECT * FROM mana_ai.mission_changes");
+        let mut rows = tx.fetch("SELECT * FROM mana_ai.mission_fields");
         while rows.try_next().await.unwrap().is_some() {}
     })
     .await

@@ -9,9 +9,10 @@ use super::{AttemptError, Report, Worker};
 use crate::domain::iteration::iteration_id;
 use crate::domain::mission::{Mission, Standing};
 use crate::domain::run::{RunEnd, RunOutcome, Usage};
-use crate::store::healing::{Look, keep};
+use crate::store::healing::{Look, keep, pass};
 use crate::store::log::append::{append, is_last_word};
-use crate::store::log::read::{FoldedMission, begin_and_fold};
+use crate::store::log::kept::{Kept, lock_and_fold};
+use crate::store::log::read::FoldedMission;
 use crate::store::runs::finish;
 use crate::store::schedule::claimed::ClaimedMission;
 use crate::store::schedule::transition::{Transition, apply, give_back};
@@ -26,17 +27,19 @@ enum Written {
 }
 
 impl Worker {
-    /// Repeats a write whose end is not known, and keeps the result while the database is gone.
+    /// Repeats a write whose end is not known, and keeps the result while the database is gone. Only the first try takes the
+    /// mission that was kept: a later one may find its own row.
     pub(super) async fn write(
         &self,
         claimed: &ClaimedMission,
         ending: Ending<'_>,
+        mut kept: Option<Kept>,
         usage: &Usage,
     ) -> Result<Report, AttemptError> {
         let mut write_retry = WriteRetry::new(self);
         loop {
             let may_be_written = write_retry.tries() > 0;
-            match self.write_once(claimed, ending, usage, may_be_written).await {
+            match self.write_once(claimed, ending, kept.take(), usage, may_be_written).await {
                 Ok(Written::Done(report)) => return Ok(report),
                 Ok(Written::LeaseLost) => {
                     let planned = matches!(ending, Ending::Planned(_));
@@ -54,12 +57,13 @@ impl Worker {
         &self,
         claimed: &ClaimedMission,
         ending: Ending<'_>,
+        kept: Option<Kept>,
         usage: &Usage,
         may_be_written: bool,
     ) -> Result<Written, AttemptError> {
         // The room is kept to the end of this function: our row has all iterations once more.
         let (tx, folded, _room) =
-            begin_and_fold(&self.store, &claimed.user_id, &claimed.mission_id, true).await?;
+            lock_and_fold(&self.store, &claimed.user_id, &claimed.mission_id, kept).await?;
         // The lease ended with the commit whose reply was lost, so this comes before every look at the lease.
         if may_be_written && is_written(&folded, claimed) {
             with_timeout(TRANSACTION, tx.rollback()).await?;
@@ -149,6 +153,8 @@ async fn commit(mut tx: UserTx, claimed: &ClaimedMission, outcome: &SlotWrite) -
     }
     if outcome.lost.is_anything() {
         keep(&mut tx, &claimed.mission_id, outcome.change_count, &Look::Planned(outcome.lost)).await?;
+    } else {
+        pass(&mut tx, &claimed.mission_id, outcome.change_count).await?;
     }
     if !is_last_word(&mut tx, &claimed.mission_id, outcome.change_count).await? {
         tx.rollback().await?;

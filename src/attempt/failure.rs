@@ -41,7 +41,7 @@ impl Worker {
 
     /// Ends the slot visibly for its user. Where that cannot be stored, the mission is deferred.
     async fn fail_slot(&self, claimed: &ClaimedMission, error: AttemptError, usage: &Usage) -> Report {
-        match self.write(claimed, Ending::Failed(&error), usage).await {
+        match self.write(claimed, Ending::Failed(&error), None, usage).await {
             Ok(report) => report,
             Err(error) => self.defer(claimed, error, usage).await,
         }

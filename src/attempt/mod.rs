@@ -93,8 +93,8 @@ impl Worker {
     }
 
     async fn plan(&self, claimed: &ClaimedMission, usage: &mut Usage) -> Result<Report, AttemptError> {
-        let messages = match self.read(claimed).await? {
-            Read::Due(messages) => messages,
+        let (messages, kept) = match self.read(claimed).await? {
+            Read::Due(messages, kept) => (messages, kept),
             Read::Skipped(report) => return Ok(report),
         };
         if let Some(until) = self.calls_used_up(claimed).await? {
@@ -110,7 +110,7 @@ impl Worker {
             () = self.abandon.cancelled() => return Err(AttemptError::Interrupted),
             _ = &mut renewal => return Ok(self.lease_lost(claimed, false, usage).await),
         };
-        let written = self.write(claimed, Ending::Planned(&plan), usage).await;
+        let written = self.write(claimed, Ending::Planned(&plan), kept, usage).await;
         written.map_err(|error| AttemptError::WriteBack(Box::new(error)))
     }
 

@@ -7,6 +7,7 @@ use crate::inputs::linked::Linked;
 use crate::inputs::links::Links;
 use crate::planner::prompt::{Messages, messages};
 use crate::planner::tools::TOOLS;
+use crate::store::log::kept::Kept;
 use crate::store::log::linked::read_linked;
 use crate::store::log::read::begin_and_fold;
 use crate::store::room::Room;
@@ -16,8 +17,8 @@ use crate::store::{StoreError, TRANSACTION, UserTx, with_timeout};
 
 /// What reading a claimed mission leads to.
 pub(super) enum Read {
-    /// It is to be planned, and this is what the model is asked.
-    Due(Messages),
+    /// It is to be planned, and this is what the model is asked; with the mission, where it is small.
+    Due(Messages, Option<Box<Kept>>),
     /// The attempt has nothing to do, and has ended.
     Skipped(Report),
 }
@@ -42,6 +43,7 @@ impl Worker {
         if !tx.is_writable() {
             return Err(StoreError::ReadOnly.into());
         }
+        let kept = folded.kept();
         let mission = match recheck(folded, claimed, tx.began_at(), &self.default_zone)? {
             Recheck::Due(mission) => mission,
             Recheck::Skip { transition, reason } => {
@@ -57,14 +59,14 @@ impl Worker {
                 return Err(error.into());
             }
         };
-        // All that the call needs. A call takes its time, so the mission gives back its memory before.
+        // All that the call needs. A call takes its time, so a large mission gives back its memory before.
         drop((mission, room));
         if let Some(reason) = self.too_many_unread(&mut tx, &claimed.mission_id).await? {
             let later = Transition::RetryAt(RetryAt::After(unread::LOOK_AGAIN_AFTER));
             return Ok(Read::Skipped(self.skip_attempt(tx, claimed, later, reason, None).await?));
         }
         tx.leave();
-        Ok(Read::Due(messages))
+        Ok(Read::Due(messages, kept))
     }
 
     /// The prompt: of the mission, and of its linked records as they are in the same transaction.

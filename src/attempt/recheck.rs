@@ -31,7 +31,7 @@ pub(super) fn recheck(
     now: Timestamp,
     default_zone: &TimeZone,
 ) -> Result<Recheck, super::AttemptError> {
-    let FoldedMission { record, history, change_count } = folded;
+    let FoldedMission { record, history, change_count, .. } = folded;
     // A claimed mission had rows a moment ago, and the log only grows.
     if change_count == 0 {
         return Err(StoreError::Invisible.into());

@@ -18,7 +18,7 @@ pub const CLIENT_ID: &str = "mana-ai-runner";
 pub const SCHEMA_VERSION: i32 = 1;
 
 /// The fields that decide when a mission runs, and all that the schedule sees of one. In the order of the
-/// arrays of the view `mana_ai.mission_changes` (`store/log/view.sql`).
+/// arrays of the view `mana_ai.mission_fields` (`store/log/view.sql`).
 pub const SCHEDULE_FIELDS: [&str; 5] = ["state", "nextRunAt", "deletedAt", "createdAt", "updatedAt"];
 
 /// The fields that planning reads, and all that it needs of a mission.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Runner;
 use crate::domain::healing::Lost;
+use crate::llm::breaker::Permit;
 use crate::store::healing::{Look, QueuedLook, keep_problem, queued};
 use crate::store::{Blame, StoreError, preflight};
 
@@ -16,15 +17,17 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 impl Runner {
     /// Looks at the queued missions, one after the other, each at most once in a tick. The next tick goes on behind the
-    /// last one, so that a mission which is slow or cannot be healed keeps no other from its look.
+    /// last one, so that a mission which is slow or cannot be healed keeps no other from its look. Those that are due are
+    /// left to their attempt in the same tick, whose row restores the same; while no call may be made, they are looked at.
     ///
     /// # Errors
     /// Where the database itself is at fault: the tick would fail as well.
     pub(super) async fn heal_missions(&self) -> Result<(), StoreError> {
         let began = Instant::now();
         let mut last = std::mem::take(&mut *self.last_look());
+        let with_due = self.worker.llm.permit() != Permit::Any;
         loop {
-            let looks = queued(&self.worker.store, &last, BATCH).await?;
+            let looks = queued(&self.worker.store, &last, BATCH, with_due).await?;
             for look in &looks {
                 if began.elapsed() >= LONGEST || self.stop.is_cancelled() {
                     *self.last_look() = last;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::log::keys::MissionKeys;
+use super::schedule::due::due;
 use super::{DbTime, Store, StoreError, Tx, UserTx};
 use crate::domain::healing::Lost;
 
@@ -58,18 +59,31 @@ pub(in crate::store) async fn notice(
     Ok(())
 }
 
-/// The next missions to look at, at most `limit`, in the order of their ids after the one named.
+/// The missions that are due are looked up one by one, by the key of the schedule: a join may be planned as a loop.
+const QUEUED: &str = concat!(
+    "SELECT user_id, mission_id FROM mana_ai.mission_healing AS queued
+     WHERE checked_count < change_count AND (user_id, mission_id) > ($1, $2) AND ($4 OR (
+         SELECT ",
+    due!("now()"),
+    " FROM mana_ai.mission_schedule AS scheduled
+         WHERE scheduled.user_id = queued.user_id AND scheduled.mission_id = queued.mission_id) IS NOT TRUE)
+     ORDER BY user_id, mission_id LIMIT $3"
+);
+
+/// The next missions to look at, at most `limit`, in the order of their ids after the one named; those that are due only
+/// where `with_due` is set.
 ///
 /// # Errors
 /// Whatever the database answers.
 #[tracing::instrument(level = "debug", skip_all)]
-pub async fn queued(store: &Store, after: &QueuedLook, limit: u32) -> Result<Vec<QueuedLook>, StoreError> {
-    let queued = sqlx::query_as(
-        "SELECT user_id, mission_id FROM mana_ai.mission_healing
-         WHERE checked_count < change_count AND (user_id, mission_id) > ($1, $2)
-         ORDER BY user_id, mission_id LIMIT $3",
-    );
-    let queued = queued.bind(&after.user_id).bind(&after.mission_id).bind(i64::from(limit));
+pub async fn queued(
+    store: &Store,
+    after: &QueuedLook,
+    limit: u32,
+    with_due: bool,
+) -> Result<Vec<QueuedLook>, StoreError> {
+    let queued = sqlx::query_as(QUEUED).bind(&after.user_id).bind(&after.mission_id).bind(i64::from(limit));
+    let queued = queued.bind(with_due);
     store.transaction(async |tx| Ok(queued.fetch_all(&mut **tx).await?)).await
 }
 
@@ -124,6 +138,20 @@ pub async fn keep(
     let kept = kept.bind(healing_row).bind(problem).bind(i64::from(restored.iterations));
     let kept = kept.bind(i64::from(restored.feedback)).bind(i64::from(restored.statuses));
     kept.bind(i64::from(restored.proposals)).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Takes a mission out of the queue, of which the row of a slot restored nothing: that row was made from all `change_count`
+/// rows, itself included, so a look would find nothing either. A mission that is not queued stays as it is.
+///
+/// # Errors
+/// Whatever the database answers.
+pub async fn pass(tx: &mut UserTx, mission_id: &str, change_count: i64) -> Result<(), StoreError> {
+    let passed = sqlx::query(
+        "UPDATE mana_ai.mission_healing SET change_count = $3, checked_count = $3, in_a_row = 0, problem = NULL
+         WHERE user_id = $1 AND mission_id = $2 AND checked_count < change_count",
+    );
+    passed.bind(tx.user_id().to_owned()).bind(mission_id).bind(change_count).execute(&mut **tx).await?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 pub mod append;
 mod change_row;
+pub mod kept;
 pub(in crate::store) mod keys;
 pub mod linked;
 mod older;

@@ -34,6 +34,8 @@ pub struct FoldedMission {
     pub history: History,
     /// How many rows there are.
     pub change_count: i64,
+    /// How much of their `data` was read for the record, in bytes.
+    pub(super) size: usize,
 }
 
 /// The ids of the missions of the transaction's user.
@@ -93,7 +95,7 @@ pub async fn fold_mission(tx: &mut UserTx, mission_id: &str) -> Result<(FoldedMi
         Err(error) if error.is_of_the_rows() => (Err(error), History::default()),
         Err(error) => return Err(error),
     };
-    Ok((FoldedMission { record, history, change_count }, log.room))
+    Ok((FoldedMission { record, history, change_count, size: log.size }, log.room))
 }
 
 /// The same, and waits in the transaction until there is room: for readers that hold no other room, and no lock.
@@ -174,6 +176,14 @@ LATERAL (SELECT log.data #> '{}' AS data OFFSET 0) AS unpacked,
 LATERAL jsonb_array_elements_text(asked.names) AS name,
 LATERAL (SELECT (unpacked.data -> name)::text AS text OFFSET 0) AS value";
 
+/// The lists of iterations of rows, in the order in which the rows are asked for: OFFSET 0 keeps Postgres from joining them
+/// otherwise. One statement, whatever their number, and each is read when it is its turn.
+const LISTS: &str = "
+SELECT asked.id, 'iterations' AS name, octet_length(text) AS size, CASE WHEN octet_length(text) <= $3 THEN text END AS value
+FROM unnest($1::uuid[]) AS asked (id),
+LATERAL (SELECT (data -> 'iterations')::text AS text FROM public.sync_changes
+    WHERE id = asked.id AND user_id = $2 OFFSET 0) AS list";
+
 impl<'id> MissionLog<'id> {
     async fn read(tx: &mut UserTx, mission_id: &'id str) -> Result<Self, StoreError> {
         let (shape, user_id) = (tx.shape(), tx.user_id().to_owned());
@@ -243,16 +253,20 @@ impl<'id> MissionLog<'id> {
 
     async fn history_within(&mut self, tx: &mut UserTx, reach: Reach) -> Result<History, StoreError> {
         let mut history = History::default();
-        for row in self.window(tx, reach).await? {
-            let log_row = &self.rows[row.index].row;
-            if let Some(list) = log_row.opened.get("iterations") {
-                list.into_iter().for_each(|list| history.apply_list(&row, list));
+        let window = self.window(tx, reach).await?;
+        let list = |row: &ListRow| self.rows[row.index].row.opened.get("iterations");
+        let closed = window.iter().filter(|row| list(row).is_none()).map(|row| self.rows[row.index].row.id);
+        let lists = sqlx::query_as::<_, OpenedValue>(LISTS).bind(closed.collect::<Vec<_>>());
+        let mut lists = lists.bind(tx.user_id().to_owned()).bind(sql_limit()).fetch(&mut **tx);
+        for row in &window {
+            if let Some(list) = list(row) {
+                list.into_iter().for_each(|list| history.apply_list(row, list));
                 continue;
             }
-            // Not kept: lists repeat each other, and only what differs is kept by the history.
-            let (user_id, asked) = (tx.user_id().to_owned(), Asked::iterations(log_row.id));
-            let opened = asked.values(user_id).fetch_one(&mut **tx).await?;
-            opened.read()?.iter().for_each(|list| history.apply_list(&row, list));
+            // One at a time, and not kept: lists repeat each other, and only what differs is kept by the history.
+            let opened = lists.try_next().await?.filter(|opened| opened.id == self.rows[row.index].row.id);
+            let opened = opened.ok_or(sqlx::Error::RowNotFound)?;
+            opened.read()?.iter().for_each(|list| history.apply_list(row, list));
         }
         Ok(history)
     }
@@ -329,10 +343,6 @@ impl Asked {
     fn of(asks: &Asks) -> Self {
         let (ids, names) = asks.names.iter().map(|(id, names)| (*id, Json(names.clone()))).unzip();
         Self { ids, names }
-    }
-
-    fn iterations(id: Uuid) -> Self {
-        Self { ids: vec![id], names: vec![Json(["iterations".to_owned()].into())] }
     }
 
     fn values(self, user_id: String) -> QueryAs<'static, Postgres, OpenedValue, PgArguments> {

@@ -39,10 +39,10 @@ pub struct ScheduleFold {
 const CLOCKS: &str = r#"
 SELECT id, user_id, record_id, op, created_at, schema_version, field_times,
     CASE WHEN op <> 'update' THEN field_values END AS field_values
-FROM mana_ai.mission_changes WHERE record_id = ANY($1) AND user_id || E'\n' || record_id = ANY($2)
+FROM mana_ai.mission_fields WHERE record_id = ANY($1) AND user_id || E'\n' || record_id = ANY($2)
 ORDER BY user_id COLLATE "C", record_id COLLATE "C", created_at, id LIMIT $3"#;
 /// The fields of these rows.
-const OPEN: &str = "SELECT id, field_values FROM mana_ai.mission_changes WHERE id = ANY($1)";
+const OPEN: &str = "SELECT id, field_values FROM mana_ai.mission_fields WHERE id = ANY($1)";
 
 type Values = Vec<Option<Json<Box<RawValue>>>>;
 

@@ -56,8 +56,8 @@ SELECT problem FROM own, LATERAL (VALUES
     (EXISTS (SELECT FROM policies WHERE polpermissive AND polcmd IN ('*', 'r') AND polroles && ARRAY[0::oid, me]) AND
      EXISTS (SELECT FROM policies WHERE polpermissive AND polcmd IN ('*', 'a') AND polroles && ARRAY[0::oid, me]),
         'no policy of sync_changes lets a user''s own rows be read and written, mana-sync makes it when it starts'),
-    ((SELECT fine FROM views WHERE relname = 'mission_changes'),
-        'the view mana_ai.mission_changes is missing, closed, or of an older version'),
+    ((SELECT fine FROM views WHERE relname = 'mission_fields'),
+        'the view mana_ai.mission_fields is missing, closed, or of an older version'),
     ((SELECT fine FROM views WHERE relname = 'mission_keys'),
         'the view mana_ai.mission_keys is missing, closed, or of an older version')
 ) AS checks (fine, problem) WHERE fine IS NOT TRUE AND me IS NOT NULL AND reader IS NOT NULL"

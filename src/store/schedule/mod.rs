@@ -16,6 +16,7 @@ pub mod refresh;
 pub mod release;
 pub mod scheduled;
 pub mod seen;
+mod slices;
 pub mod transition;
 pub(in crate::store) mod write;
 

@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use super::cursor::Cursor;
 use super::follow::{Found, follow};
-use super::seen::Seen;
+use super::seen::{NowSeen, Seen};
+use super::slices::{Slice, joined, slices};
 use super::write::begin_alone;
 use crate::store::healing;
-use crate::store::log::keys::{MissionKeys, ids_since, missions, missions_of_rows};
+use crate::store::log::keys::{MissionKeys, digests, ids_between, missions, missions_of_rows};
 use crate::store::{Store, StoreError, Tx, with_timeout};
 
 /// So many ids of rows are asked for at once.
@@ -33,21 +34,21 @@ pub struct Refreshed {
     pub elsewhere: bool,
 }
 
-/// Brings the schedule up to the log. Rows become visible later than their `created_at`, so each refresh asks again for
-/// the ids of those younger than `overlap`: that is how long another transaction may stay open and still be seen. Only
-/// the missions of rows that are not in `seen` are folded. Where another replica is at the schedule at this moment,
-/// nothing is done.
+/// Brings the schedule up to the log. Rows become visible later than their `created_at`, so each refresh looks again at
+/// those younger than `overlap`: that is how long another transaction may stay open and still be seen. It asks for a digest
+/// of each slice of that time, then for the ids of the slices that changed, and folds only the missions of rows that are not
+/// in `seen`. Where another replica is at the schedule at this moment, nothing is done.
 ///
 /// # Errors
 /// Whatever the database answers. What was committed before stays: the cursor does not move, and the next refresh repeats
 /// it.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn refresh(store: &Store, seen: &mut Seen, overlap: Duration) -> Result<Refreshed, StoreError> {
-    let mut now_seen = seen.anew();
+    let mut now_seen = NowSeen::default();
     let refreshed = refresh_now(store, seen, &mut now_seen, overlap);
     let refreshed = with_timeout(LONGEST, with_liveness_probe(store, refreshed)).await?;
     if !refreshed.elsewhere {
-        *seen = now_seen;
+        seen.take(now_seen);
     }
     Ok(refreshed)
 }
@@ -66,34 +67,55 @@ async fn with_liveness_probe<T>(
     }
 }
 
-/// A page of ids, a transaction, while there are any. Without a flood that is one.
+/// The digests first: a row that comes between them and the ids is followed now, and changes its slice for the next
+/// refresh.
 async fn refresh_now(
     store: &Store,
     seen: &Seen,
-    now_seen: &mut Seen,
+    now_seen: &mut NowSeen,
     overlap: Duration,
 ) -> Result<Refreshed, StoreError> {
     let mut found = Found::default();
-    let mut first: Option<Cursor> = None;
-    let mut since: Option<Timestamp> = None;
-    loop {
-        let Some(mut tx) = begin_alone(store).await? else {
-            return Ok(Refreshed { found, elsewhere: true });
-        };
-        let read = Cursor::read(&mut tx).await?;
-        let cursor = first.get_or_insert(read);
-        let page = ids_since(&mut tx, since.unwrap_or(cursor.refreshed_at - overlap), PAGE).await?;
-        follow_rows(&mut tx, &seen.unseen(&page.ids), &mut found).await?;
-        since = page.next(PAGE);
-        if since.is_none() {
-            cursor.move_on(&mut tx).await?;
-        }
-        tx.commit().await?;
-        now_seen.keep(&page.ids);
-        if since.is_none() {
-            return Ok(Refreshed { found, elsewhere: false });
+    let elsewhere = |found| Ok(Refreshed { found, elsewhere: true });
+    let Some(mut tx) = begin_alone(store).await? else { return elsewhere(found) };
+    let cursor = Cursor::read(&mut tx).await?;
+    for changed in changed(&mut tx, &cursor, seen, now_seen, overlap).await? {
+        let mut since = changed.before();
+        // A page of ids, a transaction, while there are any. Without a flood that is one.
+        loop {
+            let page = ids_between(&mut tx, since, changed.until, PAGE).await?;
+            follow_rows(&mut tx, &seen.unseen(&page.ids), &mut found).await?;
+            now_seen.keep(&changed, &page.ids, seen);
+            let Some(next) = page.next(PAGE) else { break };
+            since = next;
+            tx.commit().await?;
+            let Some(begun) = begin_alone(store).await? else { return elsewhere(found) };
+            tx = begun;
         }
     }
+    cursor.move_on(&mut tx).await?;
+    tx.commit().await?;
+    Ok(Refreshed { found, elsewhere: false })
+}
+
+/// The stretches of the overlap that have other rows than `seen` knows of.
+async fn changed(
+    tx: &mut Tx,
+    cursor: &Cursor,
+    seen: &Seen,
+    now_seen: &mut NowSeen,
+    overlap: Duration,
+) -> Result<Vec<Slice>, StoreError> {
+    let slices = slices(cursor.refreshed_at, overlap, cursor.now);
+    let from: Vec<Timestamp> = slices.iter().map(|slice| slice.from).collect();
+    let mut changed = Vec::new();
+    for (slice, digest) in slices.into_iter().zip(digests(tx, &from).await?) {
+        if seen.is_changed(&slice, digest) {
+            changed.push(slice);
+        }
+        now_seen.digest(&slice, digest);
+    }
+    Ok(joined(changed))
 }
 
 /// Folds the missions of these rows, and queues those to be looked at that a device wrote.

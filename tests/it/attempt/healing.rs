@@ -12,6 +12,7 @@ const HEALING_ROWS: &str =
     "SELECT count(*) FROM sync_changes WHERE client_id = 'mana-ai-runner' AND NOT data ? 'nextRunAt'";
 const PLANS: &str =
     "SELECT count(*) FROM sync_changes WHERE client_id = 'mana-ai-runner' AND data ? 'nextRunAt'";
+const QUEUED: &str = "SELECT count(*) FROM mana_ai.mission_healing WHERE checked_count < change_count";
 const DEVICE_ROWS: &str = "SELECT count(*) FROM sync_changes WHERE client_id <> 'mana-ai-runner'";
 
 async fn planned() -> (World, Value) {
@@ -98,6 +99,21 @@ async fn a_due_mission_is_planned_with_what_its_record_has_lost() {
     assert_eq!(world.tick().await.plans_written_back, 1);
     assert!(world.llm.requests().last().unwrap().body.to_string().contains("zu viel"));
     assert_eq!(iterations(&world).await.len(), 2);
+    assert_eq!(world.db.count(HEALING_ROWS).await, 0, "its plan's row restores what a healing row would");
+    assert_eq!(world.db.count(QUEUED).await, 0, "and it need not be looked at once more");
+}
+
+/// While no call may be made, a due mission gets no plan, and so no row that restores anything by the way.
+#[tokio::test]
+async fn a_due_mission_is_healed_while_the_circuit_is_open() {
+    let (world, plan) = planned().await;
+    world.llm.behave(Behaviour::Raw(401, vec![], b"{}".to_vec()));
+    world.device("bob").create_mission("m2", due_mission()).await.unwrap();
+    assert_eq!(world.tick().await.plans_written_back, 0);
+    edit(&world, &json!([]), json!({ "nextRunAt": "2026-01-01T00:00:00.000Z" })).await;
+    world.tick().await;
+    assert_eq!(iterations(&world).await, [plan]);
+    assert_eq!(world.db.count(HEALING_ROWS).await, 1);
 }
 
 #[tokio::test]

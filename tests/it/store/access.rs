@@ -52,7 +52,7 @@ pub async fn check_walls(store: &Store) {
     compared(store).await;
     let mut tx = store.begin().await.unwrap();
     let count = |sql| sqlx::query_scalar::<_, i64>(sql);
-    let seen = count("SELECT count(*) FROM mana_ai.mission_changes").fetch_one(&mut *tx).await.unwrap();
+    let seen = count("SELECT count(*) FROM mana_ai.mission_fields").fetch_one(&mut *tx).await.unwrap();
     let leaked = count("SELECT count(*) FROM public.sync_changes").fetch_one(&mut *tx).await.unwrap();
     assert_eq!((seen, leaked), (1, 0), "the view shows dates of all, without a user the table shows nothing");
     tx.rollback().await.unwrap();
@@ -224,7 +224,7 @@ async fn what_is_missing_is_named_and_mended() {
     access::verify(&store).await.unwrap();
     for (harm, named) in [
         ("DROP POLICY mana_ai_schedule ON sync_changes", "policy"),
-        ("DROP VIEW mana_ai.mission_changes", "view"),
+        ("DROP VIEW mana_ai.mission_fields", "view"),
         ("REVOKE INSERT ON sync_changes FROM mana_ai", "may not read and write"),
     ] {
         db.admin.execute(harm).await.unwrap();

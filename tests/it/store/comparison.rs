@@ -114,13 +114,13 @@ async fn a_schedule_emptied_between_two_slices_is_built_anew() {
 async fn a_mission_that_cannot_be_read_stops_no_comparison() {
     let world = World::new().await;
     old_missions(&world, 100).await;
-    let broken = "ALTER VIEW mana_ai.mission_changes RENAME TO whole;
-        CREATE VIEW mana_ai.mission_changes AS SELECT id, user_id, record_id, op, created_at,
+    let broken = "ALTER VIEW mana_ai.mission_fields RENAME TO whole;
+        CREATE VIEW mana_ai.mission_fields AS SELECT id, user_id, record_id, op, created_at,
             schema_version / CASE record_id WHEN 'm50' THEN 0 ELSE 1 END AS schema_version, field_values, field_times
         FROM mana_ai.whole;
-        COMMENT ON VIEW mana_ai.mission_changes IS 'mana-ai access 1';
-        ALTER VIEW mana_ai.mission_changes OWNER TO mana_ai_reader;
-        GRANT SELECT ON mana_ai.mission_changes TO mana_ai";
+        COMMENT ON VIEW mana_ai.mission_fields IS 'mana-ai access 1';
+        ALTER VIEW mana_ai.mission_fields OWNER TO mana_ai_reader;
+        GRANT SELECT ON mana_ai.mission_fields TO mana_ai";
     world.db.admin.execute(broken).await.unwrap();
     let compared = compare(&world.store, true, crate::support::SOON).await.unwrap();
     assert_eq!((compared.found.changed, compared.stage), (99, Stage::Ended));

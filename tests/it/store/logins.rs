@@ -138,7 +138,7 @@ async fn a_login_inherits_nothing() {
     assert_eq!(cluster.check_login("runner").await, "", "nothing to warn of");
     let (read, written) = cluster.tasks("runner").await;
     assert!(is_denied(read) && is_denied(written), "of a task");
-    for sql in ["SELECT FROM mana_ai.mission_schedule", "SELECT FROM mana_ai.mission_changes"] {
+    for sql in ["SELECT FROM mana_ai.mission_schedule", "SELECT FROM mana_ai.mission_fields"] {
         assert!(is_denied(cluster.psql("runner", sql).await), "{sql}");
     }
     assert!(is_denied(cluster.psql("runner", "SET ROLE mana_ai_reader").await));

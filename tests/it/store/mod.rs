@@ -4,6 +4,7 @@ pub mod access;
 mod comparison;
 mod due;
 mod errors;
+mod kept;
 pub mod leases;
 mod log_statements;
 mod logins;

@@ -52,15 +52,43 @@ async fn a_late_row_behind_a_seen_one_is_new_to_every_replica() {
     assert_eq!(follow(&world, &mut first).await, (0, 0));
 }
 
-/// More rows than are kept: the others are folded again, and nothing is missed.
+/// More rows than are kept: they are folded again where a row is added to their slice of time, and nothing is missed.
 #[tokio::test]
 async fn beyond_the_bound_rows_are_folded_again() {
     let (world, mut seen) = (World::new().await, Seen::bounded(2));
     three_missions(&world).await;
     assert_eq!(follow(&world, &mut seen).await, (3, 3));
-    assert_eq!(follow(&world, &mut seen).await, (1, 0), "the third is not kept");
-    world.device("alice").edit_mission("m1", json!({ "state": "paused" }), now()).await.unwrap();
-    assert_eq!(follow(&world, &mut seen).await, (3, 1), "the new one, and the third");
+    assert_eq!(follow(&world, &mut seen).await, (0, 0), "no slice has other rows than it had");
+    let at_that_time = "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, field_timestamps, client_id, created_at)
+        SELECT 'ai', 'aiMissions', 'm1', 'alice', 'update', '{\"state\": \"paused\"}',
+            '{\"state\": \"2096-01-01T00:00:00.000Z\"}', 'web', max(created_at) FROM sync_changes";
+    world
+        .db
+        .admin
+        .execute("UPDATE sync_changes SET created_at = (SELECT max(created_at) FROM sync_changes)")
+        .await
+        .unwrap();
+    let mut seen = Seen::bounded(2);
+    assert_eq!(follow(&world, &mut seen).await, (3, 0));
+    world.db.admin.execute(at_that_time).await.unwrap();
+    assert_eq!(follow(&world, &mut seen).await, (3, 1), "the new one, and the third, which is not kept");
+    assert_eq!(follow(&world, &mut seen).await, (0, 0));
+}
+
+/// A row that becomes visible with the time of a slice that had no other row, and one with the time of a full one.
+#[tokio::test]
+async fn a_late_row_is_found_in_any_slice_of_the_overlap() {
+    let (world, mut seen) = (World::new().await, Seen::default());
+    three_missions(&world).await;
+    assert_eq!(follow(&world, &mut seen).await, (3, 3));
+    for (minutes, rows) in [(9, 2), (5, 3), (0, 4), (5, 5), (-3, 6)] {
+        let late = "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, field_timestamps, client_id, created_at)
+            SELECT 'ai', 'aiMissions', 'm2', 'alice', 'update', '{}', '{}', 'late', max(created_at) - make_interval(mins => $1)
+            FROM sync_changes WHERE op = 'insert'";
+        sqlx::query(late).bind(minutes).execute(&world.db.admin).await.unwrap();
+        assert_eq!(follow(&world, &mut seen).await, (rows, 1), "{minutes} minutes ago");
+        assert_eq!(follow(&world, &mut seen).await, (0, 0), "{minutes} minutes ago");
+    }
 }
 
 /// More rows than are asked for at once, some of them of one moment.

@@ -272,13 +272,13 @@ async fn a_failed_refresh_stops_no_claim() {
     world.tick().await;
     world.device("alice").create_mission("m1", due_mission()).await.unwrap();
     refreshed(&world.store).await;
-    sqlx::query("REVOKE SELECT ON mana_ai.mission_changes FROM mana_ai")
+    sqlx::query("REVOKE SELECT ON mana_ai.mission_fields FROM mana_ai")
         .execute(&world.db.admin)
         .await
         .unwrap();
     let stats = world.tick().await;
     assert_eq!((stats.plans_written_back, stats.errors.len()), (1, 1), "{stats:?}");
-    assert!(stats.errors[0].contains("permission denied for view mission_changes"), "{stats:?}");
+    assert!(stats.errors[0].contains("permission denied for view mission_fields"), "{stats:?}");
 }
 
 /// No rows to be seen is a missing policy, not a deleted mission: it stays scheduled.
