@@ -35,7 +35,7 @@ pub async fn idle_beside_many_changes(server: &Server) -> Row {
 /// Bound: asking once for the ids of the overlap.
 async fn idle(db: &BenchDb, name: &str, bar: &'static str) -> Row {
     let runner = db.runner(NOBODY);
-    assert!(runner.tick(true).await.errors.is_empty());
+    looked_at(db, &runner).await;
     let ours = median_ms(20, || runner.tick(true)).await;
     let bare = median_ms(20, || async {
         let mut tx = db.store.begin().await.unwrap();

@@ -41,7 +41,7 @@ impl Report {
         #[expect(clippy::disallowed_methods, reason = "the date of the report")]
         let date = jiff::Zoned::now().date();
         // Whoever builds without the profile's optimisation over crates, as on a busy machine, says so.
-        let lto = std::env::var("CARGO_PROFILE_BENCH_LTO").map_or_else(|_| "thin".to_owned(), |lto| lto);
+        let lto = option_env!("CARGO_PROFILE_BENCH_LTO").unwrap_or("thin");
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let load = load.split(' ').next().unwrap_or("unknown");
         let machine = format!(

@@ -33,7 +33,7 @@ impl Worker {
         &self,
         claimed: &ClaimedMission,
         ending: Ending<'_>,
-        mut kept: Option<Kept>,
+        mut kept: Option<Box<Kept>>,
         usage: &Usage,
     ) -> Result<Report, AttemptError> {
         let mut write_retry = WriteRetry::new(self);
@@ -57,7 +57,7 @@ impl Worker {
         &self,
         claimed: &ClaimedMission,
         ending: Ending<'_>,
-        kept: Option<Kept>,
+        kept: Option<Box<Kept>>,
         usage: &Usage,
         may_be_written: bool,
     ) -> Result<Written, AttemptError> {

@@ -21,9 +21,9 @@ pub struct Kept {
 
 impl FoldedMission {
     /// A copy to be kept, where the mission is small and can be read.
-    pub fn kept(&self) -> Option<Kept> {
+    pub fn kept(&self) -> Option<Box<Kept>> {
         let record = self.record.as_ref().ok().filter(|_| self.size <= MOST)?.clone();
-        Some(Kept { record, history: self.history.clone(), change_count: self.change_count })
+        Some(Box::new(Kept { record, history: self.history.clone(), change_count: self.change_count }))
     }
 }
 
@@ -36,7 +36,7 @@ pub async fn lock_and_fold(
     store: &Store,
     user_id: &str,
     mission_id: &str,
-    kept: Option<Kept>,
+    kept: Option<Box<Kept>>,
 ) -> Result<(UserTx, FoldedMission, Room), StoreError> {
     if let Some(kept) = kept {
         let unchanged = async {
@@ -48,7 +48,7 @@ pub async fn lock_and_fold(
         };
         if let Some(tx) = with_timeout(TRANSACTION, unchanged).await? {
             let room = tx.room();
-            return Ok((tx, kept.into(), room));
+            return Ok((tx, (*kept).into(), room));
         }
     }
     begin_and_fold(store, user_id, mission_id, true).await
