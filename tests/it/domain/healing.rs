@@ -173,6 +173,13 @@ fn one_slot_has_one_plan() {
         log.device(json!([other]));
         assert_eq!(log.healed().0, [plan("p1", AT), other]);
     }
+    // A tab that knows our plan planned its slot all the same, and a third device's old list hid ours.
+    let known = browser("b1", "2026-04-14T08:30:00Z");
+    let mut log = Log::create(json!([]));
+    log.ours(json!([plan("p1", AT)]), NEXT);
+    log.device(json!([plan("p1", AT), known]));
+    log.by(DEVICES[1], json!([known]));
+    assert_eq!(log.healed().0, [known]);
     let next = browser("b1", "2026-04-14T09:00:00Z");
     let mut log = Log::create(json!([]));
     log.ours(json!([plan("p1", AT)]), NEXT);
