@@ -2,7 +2,6 @@
 
 use jiff::tz::TimeZone;
 use serde::Serialize;
-use strum::IntoStaticStr;
 use utoipa::ToSchema;
 
 use super::bounds::{LONGEST_IN_ALL, LONGEST_RECORD, cut, fair, marked};
@@ -43,7 +42,7 @@ pub struct Read {
 }
 
 /// How much of a linked record the model is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema, IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// All of it.
