@@ -2,6 +2,10 @@
 
 mod cli;
 
+/// glibc's allocator keeps what large missions leave: with it the process took three times what it held.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use std::process::ExitCode;
 
 use clap::Parser as _;

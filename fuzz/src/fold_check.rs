@@ -155,7 +155,9 @@ fn mission(record: &Record, rows: &[ChangeRow]) {
     };
     assert!(next.is_none_or(|next| next > now() - 1.millisecond()), "the slot lies ahead");
     let ours = one_step().into_iteration(iteration_id("m", now()), now(), now());
-    let change = NewChange::append(&mission.iterations, &ours, next, timestamp).expect("a row");
+    let change =
+        NewChange::append(mission.iterations.iter().map(AsRef::as_ref).collect(), &ours, next, timestamp)
+            .expect("a row");
     our_row_wins(&mission, rows, change, &ours, next);
 }
 

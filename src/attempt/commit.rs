@@ -79,6 +79,8 @@ impl Worker {
         };
         let next_run_at = self.next_slot(&mission, claimed, now)?;
         let outcome = ending.outcome(claimed, &mission, now, next_run_at, change_count, usage)?;
+        // The statement takes two copies of our row, so the mission gives back its memory before.
+        drop(mission);
         let committed = with_timeout(TRANSACTION, commit(tx, claimed, &outcome)).await?;
         if !committed {
             return Ok(Written::LeaseLost);

@@ -52,7 +52,7 @@ impl Ending<'_> {
         let transition = self.transition(next, if edited { 0 } else { claimed.failed_slots.0 });
         let iteration = self.iteration(claimed, now, transition);
         let timestamp = mission.write_timestamp(now)?;
-        let change = NewChange::append(&self.kept(mission), &iteration, next_run_at, timestamp)
+        let change = NewChange::append(self.kept(mission), &iteration, next_run_at, timestamp)
             .map_err(StoreError::from)?;
         let end = RunEnd { iteration_id: Some(iteration.id), ..self.end(usage) };
         Ok(SlotWrite {
@@ -65,10 +65,10 @@ impl Ending<'_> {
     }
 
     /// A plan takes the place of an unread one. Word of a slot that failed does not.
-    fn kept(self, mission: &Mission) -> Vec<Box<RawValue>> {
+    fn kept(self, mission: &Mission) -> Vec<&RawValue> {
         match self {
-            Self::Planned(_) => mission.read_iterations(),
-            Self::Failed(_) => mission.iterations.clone(),
+            Self::Planned(_) => mission.read_iterations().collect(),
+            Self::Failed(_) => mission.iterations.iter().map(AsRef::as_ref).collect(),
         }
     }
 

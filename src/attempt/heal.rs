@@ -46,12 +46,13 @@ impl Worker {
             Err(StoreError::NoRoom(_)) => return leave(tx).await,
             folded => folded?,
         };
-        let (look, change_count) = match decide(&folded, in_a_row, tx.began_at())? {
+        let count = folded.change_count;
+        let (look, change_count) = match decide(folded, in_a_row, tx.began_at())? {
             Decision::Later => return leave(tx).await,
-            Decision::Keep(look) => (look, folded.change_count),
+            Decision::Keep(look) => (look, count),
             Decision::Restore(row, lost) => {
                 append(&mut tx, mission_id, &row).await?;
-                let change_count = folded.change_count + 1;
+                let change_count = count + 1;
                 if !is_last_word(&mut tx, mission_id, change_count).await? {
                     tx.rollback().await?;
                     return Err(StoreError::Busy);
@@ -76,7 +77,7 @@ async fn leave(tx: UserTx) -> Result<Option<Look>, StoreError> {
     tx.rollback().await.map(|()| None)
 }
 
-fn decide(folded: &FoldedMission, in_a_row: u32, now: Timestamp) -> Result<Decision, StoreError> {
+fn decide(folded: FoldedMission, in_a_row: u32, now: Timestamp) -> Result<Decision, StoreError> {
     let left = |problem: String| Ok(Decision::Keep(Look::Left(problem)));
     // A queued mission has rows: they are gone, or for the moment no policy shows them.
     if folded.change_count == 0 {

@@ -93,13 +93,14 @@ impl Worker {
     }
 
     async fn plan(&self, claimed: &ClaimedMission, usage: &mut Usage) -> Result<Report, AttemptError> {
+        // Before the mission is read, which costs far more. The end of an attempt that calls nobody gives the call back.
+        if !self.has_a_call(claimed).await? {
+            return self.wait_for_budget(claimed).await;
+        }
         let (messages, kept) = match self.read(claimed).await? {
             Read::Due(messages, kept) => (messages, kept),
             Read::Skipped(report) => return Ok(report),
         };
-        if let Some(until) = self.calls_used_up(claimed).await? {
-            return self.wait_for_budget(claimed, until).await;
-        }
         usage.prompt_version = Some(PROMPT_VERSION.clone());
         tracing::Span::current().record("prompt_version", PROMPT_VERSION.as_str());
         // A task of its own, because renewals must go on while the plan is written.
@@ -129,7 +130,7 @@ impl Worker {
         tracing::debug!(%fault, "no usable plan, asking for a repair");
         // The first call took its time: could the result of another one still be stored?
         preflight(&self.store).await?;
-        if self.calls_used_up(claimed).await?.is_some() {
+        if !self.has_a_call(claimed).await? {
             return Err(fault.into());
         }
         self.metrics.repairs_total.inc();

@@ -48,18 +48,21 @@ pub(super) fn recheck(
         (Standing::Scheduled(slot), _) => return moved(Some(slot)),
         (Standing::Unscheduled | Standing::Off(_), false) => return moved(None),
     }
-    Ok(plannable(&record, &history, claimed, now, default_zone)?)
+    Ok(plannable(record, history, claimed, now, default_zone)?)
 }
 
 /// Checks what the slot does not tell: can the mission be read, can our row be written, is it waiting?
 fn plannable(
-    record: &Record,
-    history: &History,
+    record: Record,
+    history: History,
     claimed: &ClaimedMission,
     now: Timestamp,
     default_zone: &TimeZone,
 ) -> Result<Recheck, Unreadable> {
-    let mission = Mission::read(&claimed.mission_id, record)?.healed(history);
+    let mission = Mission::read(&claimed.mission_id, &record)?;
+    drop(record);
+    let mission = mission.healed(&history);
+    drop(history);
     // Before the model is paid: our row must win over the clocks of its fields, and the cadence must have a next slot.
     mission.write_timestamp(now)?;
     mission.next_run(now, default_zone)?;

@@ -93,14 +93,15 @@ impl NewChange {
     /// # Errors
     /// Where `ours` cannot be written as JSON.
     pub fn append(
-        iterations: &[Box<RawValue>],
+        iterations: Vec<&RawValue>,
         ours: &Iteration,
         next_run_at: Option<Timestamp>,
         timestamp: String,
     ) -> serde_json::Result<Self> {
         let ours = serde_json::value::to_raw_value(ours)?;
-        let iterations: Vec<&RawValue> =
-            iterations.iter().map(AsRef::as_ref).chain([ours.as_ref()]).collect();
+        // A list of its own: it lives no longer than `ours`.
+        let mut iterations = iterations;
+        iterations.push(&ours);
         let values = [
             serde_json::value::to_raw_value(&iterations)?,
             serde_json::value::to_raw_value(&next_run_at.map(super::time::iso))?,

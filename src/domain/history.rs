@@ -158,6 +158,12 @@ impl History {
         }
     }
 
+    /// The iterations of a list that are not known in this version.
+    pub fn unknown<'list>(&self, list: &'list RawValue) -> impl Iterator<Item = &'list RawValue> {
+        let list = serde_json::from_str::<Vec<&RawValue>>(list.get()).unwrap_or_default();
+        list.into_iter().filter(|text| !self.versions.contains_key(&hash(text)))
+    }
+
     /// Does what was found depend on rows older than the one that sums them up?
     pub fn is_in_doubt(&self) -> bool {
         self.is_in_doubt

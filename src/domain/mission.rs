@@ -153,7 +153,10 @@ impl Mission {
 
     /// The same with everything in its iterations that devices should have, whatever an old list of a device hid.
     pub fn healed(mut self, history: &History) -> Self {
+        // Both are made anew, and a long mission should not be there three times.
+        self.history = Vec::new();
         let healed = history.heal(&self.iterations);
+        self.iterations = Vec::new();
         self.history = healed.iterations.iter().filter_map(|raw| json::read(raw.get()).ok()).collect();
         (self.iterations, self.lost, self.lost_unread) = (healed.iterations, healed.lost, healed.lost_unread);
         // Also where the plan was superseded since: its id must not stand for two plans.
@@ -184,8 +187,8 @@ impl Mission {
     }
 
     /// The iterations that stay beside a new plan: all but the plan that nobody has read, which it supersedes.
-    pub fn read_iterations(&self) -> Vec<Box<RawValue>> {
-        self.iterations.iter().filter(|raw| !is_unread(raw)).cloned().collect()
+    pub fn read_iterations(&self) -> impl Iterator<Item = &RawValue> {
+        self.iterations.iter().map(AsRef::as_ref).filter(|raw| !is_unread(raw))
     }
 
     /// Does an iteration with this id stand there already?

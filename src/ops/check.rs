@@ -54,9 +54,11 @@ impl fmt::Display for Checked {
 /// Checks each part, and calls `tell` with each result as soon as it is known. A part that cannot be checked, because
 /// another one that it needs is missing, is left out.
 pub async fn check(config: &Config, mut tell: impl FnMut(Checked)) {
-    let notes = [config.database_url_note(), config.service_key_note()];
-    let notes: String = notes.into_iter().flatten().map(|note| format!("; {note}")).collect();
-    tell(Checked::of("configuration", Ok(format!("every variable is taken{notes}"))));
+    let note = config.database_url_note().map(|note| format!("; {note}")).unwrap_or_default();
+    tell(Checked::of("configuration", Ok(format!("every variable is taken{note}"))));
+    if let Some(note) = config.service_key_note() {
+        tell(Checked::warning("service key", note));
+    }
     match Store::new(config.database_url.expose_secret(), 2) {
         Ok(store) => {
             check_database(

@@ -70,6 +70,8 @@ pub async fn build_index(store: &Store) -> Result<(), StoreError> {
     // transaction, theirs too. The lock is that of a transaction, which a pooler understands; it has no snapshot while the
     // other connection builds, so the build does not wait for it.
     let mut lock = begin_as_login(&mut db).await?;
+    // It idles for as long as the build takes, which an operator may have bounded for all sessions.
+    lock.execute("SET LOCAL idle_in_transaction_session_timeout = 0").await?;
     let valid: Option<bool> = sqlx::query_scalar(INDEX_IS_VALID).fetch_optional(&mut *lock).await?;
     let is_free = "SELECT pg_try_advisory_xact_lock(hashtextextended('mana_ai.index', 0))";
     if valid != Some(true) && sqlx::query_scalar(is_free).fetch_one(&mut *lock).await? {
@@ -100,17 +102,22 @@ async fn build(db: &mut PgConnection) -> Result<(), StoreError> {
 }
 
 async fn migrate_on(db: &mut PgConnection, shape: &Shape) -> Result<(), StoreError> {
-    match survey_on(db).await?.access() {
+    let mut survey = survey_on(db).await?;
+    match survey.access() {
         Ok(()) => {}
         Err(StoreError::NotSetUp(missing)) => {
-            grant_access(db, shape).await?;
-            survey_on(db).await?.access()?;
+            grant_access(db, shape, &survey).await?;
+            survey = survey_on(db).await?;
+            survey.access()?;
             // Said once it is done: a set-up that fails is tried every few seconds.
             tracing::info!(was_missing = %missing, "roles, view, policies and grants are set up");
         }
         Err(error) => return Err(error),
     }
     migrate_tables(db).await?;
+    if survey.missing_tables.is_empty() {
+        return Ok(());
+    }
     let missing = survey_on(db).await?.missing_tables;
     if missing.is_empty() { Ok(()) } else { Err(StoreError::TablesGone(missing.join("; "))) }
 }
@@ -128,8 +135,7 @@ async fn migrate_tables(db: &mut PgConnection) -> Result<(), StoreError> {
 }
 
 /// Runs the whole of `access.sql`, or, where only the login is new, what that one needs.
-async fn grant_access(db: &mut PgConnection, shape: &Shape) -> Result<(), StoreError> {
-    let survey = survey_on(db).await?;
+async fn grant_access(db: &mut PgConnection, shape: &Shape, survey: &Survey) -> Result<(), StoreError> {
     if survey.lacks_membership_alone() {
         return login::grant_on(db, &survey.login).await.map(drop);
     }
@@ -151,16 +157,19 @@ async fn grant_access(db: &mut PgConnection, shape: &Shape) -> Result<(), StoreE
 /// `access.sql` for this login, with what belongs to mana-sync's table in its place. That the login inherits nothing is
 /// the wish of whoever granted it the role, and no condition of the set-up.
 fn grants(shape: &Shape, login: &str, needed: Needed) -> String {
-    let Needed { mut to_serve, to_inherit_nothing } = needed;
+    let Needed { mut to_serve, to_inherit_nothing, .. } = needed;
+    let quote = login::quote_around(login);
     if !to_inherit_nothing.is_empty() {
         to_serve += &format!(
-            "DO $login$ BEGIN\n{to_inherit_nothing}\
-             EXCEPTION WHEN insufficient_privilege THEN RAISE WARNING '%', SQLERRM; END $login$;\n"
+            "DO {quote} BEGIN\n{to_inherit_nothing}\
+             EXCEPTION WHEN insufficient_privilege THEN RAISE WARNING '%', SQLERRM; END {quote};\n"
         );
     }
     let login = format!("\"{}\"", login.replace('"', "\"\""));
-    let sql = include_str!("access.sql").replace("-- {login}\n", &to_serve).replace("{login}", &login);
-    sql.replace("-- {log}\n", &setup::view_sql(shape))
+    let sql = include_str!("access.sql").replace("-- {log}\n", &setup::view_sql(shape));
+    // What holds the login's name comes last: a name may look like a place.
+    let (before, after) = sql.split_once("-- {to_serve}\n").unwrap_or((&sql, ""));
+    before.to_owned() + &to_serve + &after.replace("{quote}", &quote).replace("{login}", &login)
 }
 
 /// Did another set-up run at the same time? A role's row changed under ours, or an object exists since a moment.

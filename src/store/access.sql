@@ -32,7 +32,7 @@ BEGIN
 END $$;
 
 -- The login of the service.
--- {login}
+-- {to_serve}
 DO $$ DECLARE admin text := current_user;
 BEGIN
     IF to_regnamespace('mana_ai') IS NULL THEN
@@ -41,13 +41,13 @@ BEGIN
         ALTER SCHEMA mana_ai OWNER TO mana_ai;
     END IF;
     SET LOCAL ROLE mana_ai;
-    GRANT USAGE, CREATE ON SCHEMA mana_ai TO mana_ai_reader;
+    GRANT USAGE, CREATE ON SCHEMA mana_ai TO mana_ai, mana_ai_reader;
     EXECUTE format('SET LOCAL ROLE %I', admin);
 END $$;
 
 -- {log}
 
-DO $$ DECLARE
+DO {quote} DECLARE
     admin text := current_user;
     is_16 boolean := current_setting('server_version_num')::int >= 160000;
 BEGIN
@@ -61,4 +61,4 @@ BEGIN
                AND member = to_regrole(quote_ident(admin)) AND (grantor = member OR NOT is_16)) THEN
         EXECUTE format('REVOKE mana_ai_reader FROM %I', admin);
     END IF;
-END $$;
+END {quote};

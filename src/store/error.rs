@@ -77,6 +77,17 @@ pub enum StoreError {
         /// See [`LIMIT`](super::limits::LIMIT).
         limit: usize,
     },
+    /// More memory than one mission may take: it consists of very many short values.
+    #[error(
+        "its rows would take {:.0} MB of memory to be read, at most {:.0} MB are there: its iterations have to become fewer or simpler",
+        megabytes(*.bytes), megabytes(*.limit)
+    )]
+    TooIntricate {
+        /// What it would take, as `src/store/log/held.rs` counts; there may be more.
+        bytes: usize,
+        /// See [`ROOM`](super::limits::ROOM).
+        limit: usize,
+    },
     /// Other missions have the memory that this one would take, so many bytes of its rows. Waiting helps.
     #[error("other missions take the memory that its rows need")]
     NoRoom(usize),
@@ -118,9 +129,11 @@ impl StoreError {
     /// Who can mend it.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::EmptyUser | Self::NewerSchema { .. } | Self::TooLarge { .. } | Self::TooManyRows => {
-                Blame::Row
-            }
+            Self::EmptyUser
+            | Self::NewerSchema { .. }
+            | Self::TooLarge { .. }
+            | Self::TooIntricate { .. }
+            | Self::TooManyRows => Blame::Row,
             Self::Busy | Self::NoRoom(_) => Blame::Conflict,
             Self::Serialize(_) => Blame::Mission,
             Self::Database(error) => sqlstate::blame(error),
@@ -130,7 +143,10 @@ impl StoreError {
 
     /// Do the rows of the mission make it unreadable?
     pub(super) fn is_of_the_rows(&self) -> bool {
-        matches!(self, Self::NewerSchema { .. } | Self::TooLarge { .. } | Self::TooManyRows)
+        matches!(
+            self,
+            Self::NewerSchema { .. } | Self::TooLarge { .. } | Self::TooIntricate { .. } | Self::TooManyRows
+        )
     }
 
     /// Did the server refuse a statement with a code that it gives for faults of its own, on a connection that stood? It

@@ -22,25 +22,56 @@ macro_rules! is_member {
 }
 pub(super) use is_member;
 
+/// Does the login `login` have rights or memberships of its own? Before PostgreSQL 16 its inheritance can be ended only for
+/// all of them together, so then it is not.
+macro_rules! has_more {
+    () => {
+        "(EXISTS (SELECT FROM pg_auth_members WHERE member = login.oid AND roleid NOT IN (me, reader))
+            OR EXISTS (SELECT FROM pg_class WHERE oid = log AND relowner = login.oid)
+            OR EXISTS (SELECT FROM grants WHERE grantee = login.oid))"
+    };
+}
+
+/// Who has rights on the table `log`, or on a column of it.
+macro_rules! grants {
+    () => {
+        "grants AS (
+            SELECT grantee FROM own, pg_class, aclexplode(relacl) WHERE pg_class.oid = log AND grantee <> relowner
+            UNION SELECT grantee FROM own, pg_class, pg_attribute, aclexplode(attacl)
+            WHERE pg_class.oid = log AND attrelid = log AND NOT attisdropped AND grantee <> relowner)"
+    };
+}
+
 /// What the session's login can do beyond becoming `mana_ai`.
 const EXCESS: &str = concat!(
     "
 WITH own AS (SELECT to_regrole('mana_ai') AS me, to_regrole('mana_ai_reader') AS reader, ",
     log_oid!(),
-    " AS log)
+    " AS log, current_setting('server_version_num')::int >= 160000 AS is_16), ",
+    grants!(),
+    "
 SELECT told FROM own, pg_roles AS login, LATERAL (VALUES
     (rolsuper, 'it is a superuser'),
     (rolbypassrls AND NOT rolsuper, 'it bypasses row security'),
     (EXISTS (SELECT FROM pg_class WHERE pg_class.oid = log AND pg_has_role(login.oid, relowner, 'MEMBER')),
         'it owns sync_changes, or is in the role that does'),
-    (EXISTS (SELECT FROM pg_class, aclexplode(relacl) WHERE pg_class.oid = log AND grantee <> relowner
-             AND grantee NOT IN (0, me, reader) AND pg_has_role(login.oid, grantee, 'MEMBER')),
+    (EXISTS (SELECT FROM grants WHERE grantee NOT IN (0, me, reader) AND pg_has_role(login.oid, grantee, 'MEMBER')),
         'sync_changes is granted to it, not through mana_ai'),
+    (EXISTS (SELECT FROM grants WHERE grantee = 0), 'sync_changes is granted to PUBLIC, which is everybody'),
+    (EXISTS (SELECT FROM pg_roles AS all_data WHERE rolname IN ('pg_read_all_data', 'pg_write_all_data')
+             AND pg_has_role(login.oid, all_data.oid, 'MEMBER')),
+        'it is in pg_read_all_data or pg_write_all_data, and so has rights on every table'),
     (pg_has_role(login.oid, me, 'USAGE'),
-        format('it inherits what mana_ai may: `mana-ai grant --to %s` prints what ends that', rolname)),
+        CASE WHEN CASE WHEN is_16 THEN EXISTS (SELECT FROM pg_auth_members WHERE roleid = me AND member = login.oid
+                                               AND (to_jsonb(pg_auth_members) ->> 'inherit_option')::boolean)
+                       ELSE NOT ",
+    has_more!(),
+    " END
+        THEN format('it inherits what mana_ai may: `mana-ai grant --to %s` prints what ends that', rolname)
+        ELSE 'it inherits what mana_ai may, and that cannot be ended for mana_ai alone, because it has other memberships or '
+             || 'rights: give mana-ai a login of its own' END),
     (pg_has_role(login.oid, reader, 'MEMBER'), 'it is in mana_ai_reader, which sees missions of all users'),
-    (rolcreaterole AND current_setting('server_version_num')::int < 160000,
-        'it may create roles, and so become any role but a superuser')
+    (rolcreaterole AND NOT is_16, 'it may create roles, and so become any role but a superuser')
 ) AS checks (excess, told) WHERE rolname = session_user AND excess AND (NOT rolsuper OR told = 'it is a superuser')"
 );
 
@@ -48,15 +79,19 @@ SELECT told FROM own, pg_roles AS login, LATERAL (VALUES
 /// of the membership from PostgreSQL 16 on, per role that granted it. Before, it ends with an attribute of the login,
 /// which counts for all its memberships: so only where it has no other, and no right of its own on the table, as
 /// mana-sync's login has.
+///
+/// The schema's names are for versions before this one, which look them up as the login itself.
 const NEEDED: &str = concat!(
     "
 WITH own AS (SELECT to_regrole('mana_ai') AS me, to_regrole('mana_ai_reader') AS reader, ",
     log_oid!(),
-    " AS log, current_setting('server_version_num')::int >= 160000 AS is_16),
+    " AS log, current_setting('server_version_num')::int >= 160000 AS is_16), ",
+    grants!(),
+    ",
 login AS (SELECT pg_roles.*, rolsuper OR coalesce(",
     is_member!("pg_roles.oid", "me"),
     ", false) AS is_member FROM own, pg_roles WHERE rolname = $1)
-SELECT n IN (1, 3, 5), statement FROM own, login, LATERAL (
+SELECT CASE WHEN n IN (1, 3, 5) THEN 'serve' WHEN n IN (2, 4) THEN 'inherit' ELSE 'names' END, statement FROM own, login, LATERAL (
     SELECT 1, format('GRANT mana_ai TO %I WITH INHERIT FALSE, SET TRUE', rolname) WHERE is_16 AND NOT is_member
     UNION ALL
     SELECT 2, format('GRANT mana_ai TO %I WITH INHERIT FALSE GRANTED BY %I', rolname, pg_get_userbyid(grantor))
@@ -66,13 +101,17 @@ SELECT n IN (1, 3, 5), statement FROM own, login, LATERAL (
     SELECT 3, format('GRANT mana_ai TO %I', rolname) WHERE NOT is_16 AND NOT is_member
     UNION ALL
     SELECT 4, format('ALTER ROLE %I NOINHERIT', rolname)
-    WHERE NOT is_16 AND rolinherit AND NOT rolsuper
-        AND NOT EXISTS (SELECT FROM pg_auth_members WHERE member = login.oid AND roleid NOT IN (me, reader))
-        AND NOT EXISTS (SELECT FROM pg_class WHERE oid = log AND relowner = login.oid)
-        AND NOT EXISTS (SELECT FROM pg_class, aclexplode(relacl) WHERE pg_class.oid = log AND grantee = login.oid)
+    WHERE NOT is_16 AND rolinherit AND NOT rolsuper AND NOT ",
+    has_more!(),
+    "
     UNION ALL
     SELECT 5, format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), rolname)
     WHERE NOT has_database_privilege(login.oid, current_database(), 'CONNECT')
+    UNION ALL
+    SELECT 6, format('GRANT USAGE ON SCHEMA mana_ai TO %I', rolname)
+    FROM pg_namespace WHERE nspname = 'mana_ai' AND nspowner = me
+        AND NOT EXISTS (SELECT FROM aclexplode(nspacl) WHERE grantee = login.oid AND privilege_type = 'USAGE')
+        AND NOT rolsuper
 ) AS needed (n, statement) ORDER BY n"
 );
 
@@ -113,15 +152,40 @@ pub(super) struct Needed {
     pub to_serve: String,
     /// Those that end its inheritance.
     pub to_inherit_nothing: String,
+    /// The one that lets it look names up in our schema.
+    pub to_see_names: String,
 }
 
 pub(super) async fn needed(tx: &mut PgConnection, login: &str) -> sqlx::Result<Needed> {
-    let statements: Vec<(bool, String)> = sqlx::query_as(NEEDED).bind(login).fetch_all(tx).await?;
-    let those = |to_serve: bool| {
-        let chosen = statements.iter().filter(|(of_those, _)| *of_those == to_serve);
+    let statements: Vec<(String, String)> = sqlx::query_as(NEEDED).bind(login).fetch_all(tx).await?;
+    let those = |wanted: &str| {
+        let chosen = statements.iter().filter(|(what, _)| what == wanted);
         chosen.map(|(_, statement)| format!("{statement};\n")).collect()
     };
-    Ok(Needed { to_serve: those(true), to_inherit_nothing: those(false) })
+    Ok(Needed {
+        to_serve: those("serve"),
+        to_inherit_nothing: those("inherit"),
+        to_see_names: as_our_role(&those("names"), login),
+    })
+}
+
+/// The statements, run as `mana_ai` by whoever may become it. Nobody else is refused for them: this version needs none.
+fn as_our_role(statements: &str, login: &str) -> String {
+    if statements.is_empty() {
+        return String::new();
+    }
+    let quote = quote_around(login);
+    format!(
+        "DO {quote} DECLARE admin text := current_user; BEGIN\nSET LOCAL ROLE mana_ai;\n{statements}\
+         EXECUTE format('SET LOCAL ROLE %I', admin);\n\
+         EXCEPTION WHEN insufficient_privilege THEN RAISE WARNING '%', SQLERRM; END {quote};\n"
+    )
+}
+
+/// A dollar quote that the text does not end.
+pub(super) fn quote_around(text: &str) -> String {
+    let mut quotes = (0..).map(|number| format!("$mana_ai_{number}$"));
+    quotes.find(|quote| !text.contains(quote.trim_end_matches('$'))).unwrap_or_default()
 }
 
 /// What the server said, without the line of its own source that sqlx adds. For statements of the set-up alone, which
@@ -171,7 +235,7 @@ pub(super) async fn grant_on(db: &mut PgConnection, login: &str) -> Result<Strin
         _ => {}
     }
     let needed = needed(&mut tx, login).await?;
-    let sql = needed.to_serve + &needed.to_inherit_nothing;
+    let sql = needed.to_serve + &needed.to_inherit_nothing + &needed.to_see_names;
     let who_may = who_may(&mut tx).await?;
     match tx.execute(AssertSqlSafe(sql.clone())).await {
         Ok(_) => {

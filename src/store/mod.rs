@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod budget;
+mod calls;
 mod error;
 pub mod healing;
 pub mod limits;
@@ -118,9 +119,9 @@ impl Store {
         self.begin_with(BEGIN).await
     }
 
-    /// Waits until this process has room for so many bytes of a mission's rows.
+    /// Waits until this process has room for a mission that takes so many bytes.
     pub async fn wait_for_room(&self, bytes: usize) {
-        self.rooms.wait(bytes).await;
+        drop(self.rooms.take(bytes).await);
     }
 
     /// One whole transaction: BEGIN, `work`, COMMIT, in at most [`TRANSACTION`]. Where `work` fails, nothing

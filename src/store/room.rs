@@ -1,20 +1,19 @@
-//! How much of missions' rows is held at a time, by all attempts of this process together.
+//! The memory that missions take while they are read or written, of all attempts, looks and lists of this process together.
 //!
-//! A mission takes many times the text of its rows while it is read, merged and written. What it takes is known only
-//! once the database has told the sizes, inside a transaction. Nobody waits there: whoever finds no room ends the
-//! transaction, waits, and begins anew.
+//! What a mission takes is known only once the database has told the sizes, inside a transaction (`src/store/log/held.rs`).
+//! An attempt does not wait there: where it finds no room it ends the transaction, waits, and begins anew.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::StoreError;
-use super::limits::LIMIT;
+use super::limits::ROOM;
 
 /// Bytes in one permit.
 const UNIT: usize = 1024;
 
-/// The room for rows; all of it is what one mission may have.
+/// The room for missions; all of it is what one mission may have.
 #[derive(Debug, Clone)]
 pub(super) struct Rooms(Arc<Semaphore>);
 
@@ -27,7 +26,7 @@ pub struct Room {
 
 impl Default for Rooms {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(LIMIT.div_ceil(UNIT))))
+        Self(Arc::new(Semaphore::new(ROOM.div_ceil(UNIT))))
     }
 }
 
@@ -37,18 +36,19 @@ impl Rooms {
         Room { rooms: self.clone(), permit: None }
     }
 
-    /// Waits until there is room for so many bytes. Does not keep it: others may be quicker.
-    pub async fn wait(&self, bytes: usize) {
-        let all = LIMIT.div_ceil(UNIT);
+    /// Waits for room for so many bytes, and takes it. Who came first gets it first.
+    pub async fn take(&self, bytes: usize) -> Room {
+        let most = ROOM.div_ceil(UNIT);
+        let permit = Arc::clone(&self.0).acquire_many_owned(units(bytes.div_ceil(UNIT).min(most))).await;
         // Never closed.
-        let _ = self.0.acquire_many(units(bytes.div_ceil(UNIT).min(all))).await;
+        Room { rooms: self.clone(), permit: permit.ok() }
     }
 }
 
 impl Room {
     /// Waits until there is room for so many bytes. Does not keep it.
     pub async fn wait(&self, bytes: usize) {
-        self.rooms.wait(bytes).await;
+        drop(self.rooms.take(bytes).await);
     }
 
     /// For how many bytes it is room.

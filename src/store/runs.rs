@@ -8,12 +8,14 @@ use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::calls::go_on;
 use super::schedule::claimed::ClaimedMission;
 use super::{DbTime, Store, StoreError, UserTx};
 use crate::domain::run::{RunEnd, RunOutcome};
 
 /// Ends the claimed mission's run. One that has ended stays as it is, so that a late end does not hide a plan that
-/// was written; but one that a claim took for lost has come back.
+/// was written; but one that a claim took for lost has come back. Calls that were counted in advance and not made are
+/// given back.
 pub(super) async fn end(
     db: &mut PgConnection,
     claimed: &ClaimedMission,
@@ -21,11 +23,13 @@ pub(super) async fn end(
 ) -> Result<(), StoreError> {
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let usage = end.usage.latency.map(|_| &end.usage);
-    let ended = sqlx::query(
-        "UPDATE mana_ai.mission_runs SET finished_at = clock_timestamp(), outcome = $2, reason = $3,
+    let calls = i32::try_from(end.usage.calls).unwrap_or(i32::MAX);
+    let ended = sqlx::query_scalar(
+        "UPDATE mana_ai.mission_runs AS run SET finished_at = clock_timestamp(), outcome = $2, reason = $3,
              iteration_id = $4, model = $5, prompt_tokens = $6, completion_tokens = $7, latency_ms = $8, calls = $10,
              prompt_version = $11
-         WHERE id = $1 AND (outcome IS NULL OR outcome = $9)",
+         FROM (SELECT id, calls FROM mana_ai.mission_runs WHERE id = $1 FOR UPDATE) AS before
+         WHERE run.id = before.id AND (outcome IS NULL OR outcome = $9) RETURNING before.calls",
     )
     .bind(claimed.run_id)
     .bind(end.outcome.as_str())
@@ -36,10 +40,13 @@ pub(super) async fn end(
     .bind(usage.map(|usage| number(usage.completion_tokens)))
     .bind(end.usage.latency.map(|latency| i64::try_from(latency.as_millis()).unwrap_or(i64::MAX)))
     .bind(RunOutcome::Lost.as_str())
-    .bind(i32::try_from(end.usage.calls).unwrap_or(i32::MAX))
+    .bind(calls)
     .bind(usage.and_then(|usage| usage.prompt_version.as_ref()));
-    ended.execute(db).await?;
-    Ok(())
+    let reserved: Option<i32> = ended.fetch_optional(&mut *db).await?;
+    match reserved.map(|reserved| reserved.saturating_sub(calls)) {
+        Some(unused @ 1..) => go_on(db, &claimed.user_id, unused).await,
+        _ => Ok(()),
+    }
 }
 
 /// Ends a run whose mission is no longer ours: the schedule belongs to another replica.

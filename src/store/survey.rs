@@ -20,7 +20,13 @@ SELECT problem FROM own, LATERAL (VALUES
     is_member!("session_user", "me"),
     ", format('the login %I is not in role mana_ai', session_user)),
     (NOT EXISTS (SELECT FROM pg_roles WHERE oid IN (me, reader) AND (rolsuper OR rolbypassrls)),
-        'the roles bypass row security, take SUPERUSER and BYPASSRLS from them')
+        'the roles bypass row security, take SUPERUSER and BYPASSRLS from them'),
+    (me IS NULL OR reader IS NULL OR
+     (has_schema_privilege(me, to_regnamespace('public'), 'USAGE')
+      AND has_schema_privilege(reader, to_regnamespace('public'), 'USAGE')),
+        'the roles mana_ai and mana_ai_reader may not use the schema public'),
+    (me IS NULL OR to_regnamespace('mana_ai') IS NULL OR has_schema_privilege(me, to_regnamespace('mana_ai'), 'USAGE'),
+        'the role mana_ai may not use the schema mana_ai')
 ) AS checks (fine, problem) WHERE fine IS NOT TRUE"
 );
 

@@ -60,6 +60,8 @@ impl Tx {
             self.clear_cached_statements().await?;
         }
         self.execute(how).await?;
+        // What a large mission made of them would stay as long as the connection.
+        self.shrink_buffers();
         drop(self.connection.take());
         Ok(())
     }
@@ -158,9 +160,14 @@ impl UserTx {
         self.shape
     }
 
-    /// No room yet for the rows of a mission.
+    /// No room yet for a mission.
     pub fn room(&self) -> Room {
         self.rooms.room()
+    }
+
+    /// The room for missions of this process.
+    pub(super) fn rooms(&self) -> &Rooms {
+        &self.rooms
     }
 
     /// The user whose rows it sees.

@@ -4,6 +4,7 @@ mod answers;
 pub mod checks;
 mod database;
 mod devices;
+mod memory;
 pub mod model;
 pub mod outage;
 pub mod plan;

@@ -1,7 +1,7 @@
 //! What hyper refuses by itself, such as headers without end, it answers with an empty body. Ours have one, as the errors
 //! of the routes do.
 
-use std::io::Result;
+use std::io::{ErrorKind, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -56,6 +56,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for NamedRefusals<S> {
         let Self { stream, named } = &mut *self;
         while !named.is_empty() {
             let written = ready!(Pin::new(&mut *stream).poll_write(cx, named))?;
+            // Nothing more can be written: the same again would end no more than this time.
+            if written == 0 {
+                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+            }
             named.drain(..written);
         }
         Poll::Ready(Ok(answer.len()))
@@ -67,5 +71,43 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for NamedRefusals<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream that takes nothing.
+    struct Full;
+
+    impl AsyncWrite for Full {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<Result<usize>> {
+            Poll::Ready(Ok(0))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncRead for Full {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_stream_that_takes_nothing_ends_the_write() {
+        let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+        let mut refusals = NamedRefusals::of(Full);
+        let written =
+            Pin::new(&mut refusals).poll_write(&mut Context::from_waker(std::task::Waker::noop()), answer);
+        let Poll::Ready(Err(error)) = written else { panic!("{written:?}") };
+        assert_eq!(error.kind(), ErrorKind::WriteZero);
     }
 }

@@ -1,2 +1,3 @@
 CREATE INDEX CONCURRENTLY IF NOT EXISTS mana_ai_mission_changes
-    ON public.sync_changes (created_at) WHERE app_id = 'ai' AND table_name = 'aiMissions';
+    ON public.sync_changes (created_at)
+    WHERE app_id OPERATOR(pg_catalog.=) 'ai' AND table_name OPERATOR(pg_catalog.=) 'aiMissions';

@@ -3,12 +3,15 @@
 
 pub mod append;
 mod change_row;
+mod held;
 pub mod kept;
 pub(in crate::store) mod keys;
 pub mod linked;
 mod older;
+mod open;
 pub mod read;
 mod rounds;
+mod row;
 pub mod schedule_fields;
 pub mod seen;
 pub mod setup;

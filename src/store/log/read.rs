@@ -1,21 +1,19 @@
 //! A user's missions, read from the log: `data` is opened only where the fold or the history asks for it, and never more
 //! of it than [`LIMIT`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
-use jiff_sqlx::Timestamp as SqlTime;
 use serde_json::value::RawValue;
-use sqlx::Postgres;
-use sqlx::postgres::PgArguments;
-use sqlx::query::QueryAs;
-use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::change_row::{clocks, log_row};
+use super::held::Held;
 use super::older::{add_planned, add_unread};
-use crate::domain::change::{APP_ID, Fields, MISSION_FIELDS, TABLE_NAME};
+use super::open::{Asked, PART, read_lists, sql_bytes};
+use super::row::{LONGEST_CLOCKS, ROWS, RowFromLog, fields};
+use crate::domain::change::{APP_ID, MISSION_FIELDS, TABLE_NAME};
 use crate::domain::fold::{Record, Rules};
 use crate::domain::history::{History, ListRow};
 use crate::domain::mission::Standing;
@@ -62,6 +60,7 @@ pub async fn begin_and_fold(
     mission_id: &str,
     locked: bool,
 ) -> Result<(UserTx, FoldedMission, Room), StoreError> {
+    let mut room = store.rooms.room();
     loop {
         let folded = async {
             let mut tx = if locked {
@@ -69,14 +68,14 @@ pub async fn begin_and_fold(
             } else {
                 UserTx::begin(store, user_id).await?
             };
-            match fold_mission(&mut tx, mission_id).await {
+            match fold_in(room, &mut tx, mission_id).await {
                 Err(StoreError::NoRoom(bytes)) => tx.rollback().await.map(|()| Err(bytes)),
                 folded => folded.map(|(folded, room)| Ok((tx, folded, room))),
             }
         };
         match with_timeout(TRANSACTION, folded).await? {
             Ok(folded) => return Ok(folded),
-            Err(bytes) => store.wait_for_room(bytes).await,
+            Err(bytes) => room = store.rooms.take(bytes).await,
         }
     }
 }
@@ -88,14 +87,20 @@ pub async fn begin_and_fold(
 /// [`StoreError::NoRoom`], and whatever the database answers. What makes the mission unreadable is its error, not this function's.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn fold_mission(tx: &mut UserTx, mission_id: &str) -> Result<(FoldedMission, Room), StoreError> {
-    let mut log = MissionLog::read(tx, mission_id).await?;
+    fold_in(tx.rooms().room(), tx, mission_id).await
+}
+
+/// The same in room that is already there.
+async fn fold_in(room: Room, tx: &mut UserTx, mission_id: &str) -> Result<(FoldedMission, Room), StoreError> {
+    let mut log = MissionLog::read(tx, mission_id, room).await?;
     let change_count = log.change_count;
     let (record, history) = match log.record_and_history(tx).await {
         Ok((record, history)) => (Ok(record), history),
         Err(error) if error.is_of_the_rows() => (Err(error), History::default()),
         Err(error) => return Err(error),
     };
-    Ok((FoldedMission { record, history, change_count, size: log.size }, log.room))
+    let size = log.held.size();
+    Ok((FoldedMission { record, history, change_count, size }, log.held.into_room()))
 }
 
 /// The same, and waits in the transaction until there is room: for readers that hold no other room, and no lock.
@@ -103,9 +108,10 @@ pub async fn fold_mission(tx: &mut UserTx, mission_id: &str) -> Result<(FoldedMi
 /// # Errors
 /// Whatever the database answers.
 pub async fn wait_and_fold(tx: &mut UserTx, mission_id: &str) -> Result<(FoldedMission, Room), StoreError> {
+    let mut room = tx.rooms().room();
     loop {
-        match fold_mission(tx, mission_id).await {
-            Err(StoreError::NoRoom(bytes)) => tx.room().wait(bytes).await,
+        match fold_in(room, tx, mission_id).await {
+            Err(StoreError::NoRoom(bytes)) => room = tx.rooms().take(bytes).await,
             folded => return folded,
         }
     }
@@ -121,13 +127,14 @@ pub async fn fold_record(
     mission_id: &str,
     wanted: Wanted,
 ) -> Result<Result<Option<Record>, StoreError>, StoreError> {
+    let mut room = tx.rooms().room();
     loop {
-        let folded = match MissionLog::read(tx, mission_id).await {
+        let folded = match MissionLog::read(tx, mission_id, room).await {
             Ok(mut log) => log.record(tx, wanted).await,
             Err(error) => Err(error),
         };
         match folded {
-            Err(StoreError::NoRoom(bytes)) => tx.room().wait(bytes).await,
+            Err(StoreError::NoRoom(bytes)) => room = tx.rooms().take(bytes).await,
             Err(error) if !error.is_of_the_rows() => return Err(error),
             folded => return Ok(folded),
         }
@@ -141,71 +148,53 @@ struct MissionLog<'id> {
     /// One unreadable row makes the mission unreadable: our next row would overwrite what it changed.
     unreadable: Option<StoreError>,
     change_count: i64,
-    /// How much of `data` was read, in bytes.
-    size: usize,
-    room: Room,
+    held: Held,
 }
-
-#[derive(sqlx::FromRow)]
-struct RowFromLog {
-    id: Uuid,
-    client_id: String,
-    op: String,
-    created_at: SqlTime,
-    schema_version: i32,
-    clocks: Option<Json<Box<RawValue>>>,
-    size: Option<i32>,
-    data: Option<String>,
-}
-
-/// The rows without `data`; that of inserts, whose names no clock tells. Text is measured where it is, and sent where it
-/// is not too long. OFFSET 0 keeps Postgres from making the text twice.
-const ROWS: &str = "
-SELECT id, client_id, op, created_at, schema_version, {clocks} AS clocks, octet_length(text) AS size,
-    CASE WHEN octet_length(text) <= $5 THEN text END AS data
-FROM public.sync_changes, LATERAL (SELECT CASE WHEN op = 'insert' THEN data::text END AS text OFFSET 0) AS inserted
-WHERE user_id = $1 AND app_id = $2 AND table_name = $3 AND record_id = $4
-ORDER BY created_at, id LIMIT $6";
-
-/// What stands in rows under names. `data #> '{}'` is `data`, unpacked: without it each `->` unpacks it again.
-const OPEN: &str = "
-SELECT asked.id, name, octet_length(text) AS size, CASE WHEN octet_length(text) <= $4 THEN text END AS value
-FROM unnest($1::uuid[], $2::jsonb[]) AS asked (id, names)
-JOIN public.sync_changes AS log ON log.id = asked.id AND log.user_id = $3,
-LATERAL (SELECT log.data #> '{}' AS data OFFSET 0) AS unpacked,
-LATERAL jsonb_array_elements_text(asked.names) AS name,
-LATERAL (SELECT (unpacked.data -> name)::text AS text OFFSET 0) AS value";
-
-/// The lists of iterations of rows, in the order in which the rows are asked for: OFFSET 0 keeps Postgres from joining them
-/// otherwise. One statement, whatever their number, and each is read when it is its turn.
-const LISTS: &str = "
-SELECT asked.id, 'iterations' AS name, octet_length(text) AS size, CASE WHEN octet_length(text) <= $3 THEN text END AS value
-FROM unnest($1::uuid[]) AS asked (id),
-LATERAL (SELECT (data -> 'iterations')::text AS text FROM public.sync_changes
-    WHERE id = asked.id AND user_id = $2 OFFSET 0) AS list";
 
 impl<'id> MissionLog<'id> {
-    async fn read(tx: &mut UserTx, mission_id: &'id str) -> Result<Self, StoreError> {
+    async fn read(tx: &mut UserTx, mission_id: &'id str, room: Room) -> Result<Self, StoreError> {
+        let held = Held::new(room);
+        let mut log = Self { mission_id, rows: Vec::new(), unreadable: None, change_count: 0, held };
+        let long = log.read_rows(tx).await?;
+        if log.unreadable.is_none() && !long.is_empty() {
+            match log.open_asked(tx, long).await {
+                Err(error) if error.is_of_the_rows() => log.unreadable = Some(error),
+                opened => opened?,
+            }
+        }
+        Ok(log)
+    }
+
+    /// Reads the rows, and tells which inserts are too long to come with them.
+    async fn read_rows(&mut self, tx: &mut UserTx) -> Result<Asked, StoreError> {
         let (shape, user_id) = (tx.shape(), tx.user_id().to_owned());
         let most = i64::try_from(MAX_ROWS).unwrap_or(i64::MAX) + 1;
         let rows =
             sqlx::query_as::<_, RowFromLog>(shape.sql(ROWS)).bind(user_id).bind(APP_ID).bind(TABLE_NAME);
-        let rows = rows.bind(mission_id).bind(sql_limit()).bind(most).fetch_all(&mut **tx).await?;
-        let change_count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        let mut log =
-            Self { mission_id, rows: Vec::new(), unreadable: None, change_count, size: 0, room: tx.room() };
-        if rows.len() > MAX_ROWS {
-            log.unreadable = Some(StoreError::TooManyRows);
-            return Ok(log);
-        }
-        for row in rows {
-            match log.count(row.size).and_then(|()| row.read()) {
-                Ok(row) => log.rows.push(row),
-                Err(error) if error.is_of_the_rows() => drop(log.unreadable.get_or_insert(error)),
+        let rows =
+            rows.bind(self.mission_id).bind(sql_bytes(LONGEST_CLOCKS)).bind(sql_bytes(PART)).bind(most);
+        let (mut rows, mut long) = (rows.fetch(&mut **tx), Asked::default());
+        while let Some(row) = rows.try_next().await? {
+            self.change_count += 1;
+            // The others are counted, and not kept.
+            if self.unreadable.is_some() {
+                continue;
+            }
+            match row.read(&mut self.held) {
+                Ok((row, is_whole)) => {
+                    if !is_whole {
+                        long.push(row.row.id, None);
+                    }
+                    self.rows.push(row);
+                }
+                Err(error) if error.is_of_the_rows() => self.unreadable = Some(error),
                 Err(error) => return Err(error),
             }
         }
-        Ok(log)
+        if self.rows.len() > MAX_ROWS {
+            self.unreadable.get_or_insert(StoreError::TooManyRows);
+        }
+        Ok(long)
     }
 
     async fn record(&mut self, tx: &mut UserTx, wanted: Wanted) -> Result<Option<Record>, StoreError> {
@@ -237,6 +226,7 @@ impl<'id> MissionLog<'id> {
     async fn history(&mut self, tx: &mut UserTx, slot: Option<Timestamp>) -> Result<History, StoreError> {
         let mut history = self.history_within(tx, Reach::SHORT).await?;
         if history.is_in_doubt() {
+            drop(history);
             history = self.history_within(tx, Reach::WIDE).await?;
         }
         let sums_up = self.window(tx, Reach::SHORT).await?.into_iter().find(ListRow::is_summing_up);
@@ -251,24 +241,69 @@ impl<'id> MissionLog<'id> {
         Ok(history)
     }
 
+    /// Reads the lists with one statement, whatever their number. Where one is longer than there was room taken for, more
+    /// room is taken, and all are read anew: most are as long as the record's own, which is known.
     async fn history_within(&mut self, tx: &mut UserTx, reach: Reach) -> Result<History, StoreError> {
-        let mut history = History::default();
         let window = self.window(tx, reach).await?;
-        let list = |row: &ListRow| self.rows[row.index].row.opened.get("iterations");
-        let closed = window.iter().filter(|row| list(row).is_none()).map(|row| self.rows[row.index].row.id);
-        let lists = sqlx::query_as::<_, OpenedValue>(LISTS).bind(closed.collect::<Vec<_>>());
-        let mut lists = lists.bind(tx.user_id().to_owned()).bind(sql_limit()).fetch(&mut **tx);
-        for row in &window {
-            if let Some(list) = list(row) {
-                list.into_iter().for_each(|list| history.apply_list(row, list));
-                continue;
+        let opened = self.rows.iter().filter_map(|sent| sent.row.opened.get("iterations").flatten());
+        let mut longest = opened.map(|list| list.get().len()).max().unwrap_or_default();
+        loop {
+            let most = PART.max(longest + longest / 8).min(LIMIT);
+            match self.history_of(tx, &window, most).await? {
+                Ok(history) => return Ok(history),
+                Err(longer) => longest = longer,
+            }
+        }
+    }
+
+    /// The history of these rows; else the length of a list that is over `most` bytes.
+    async fn history_of(
+        &mut self,
+        tx: &mut UserTx,
+        window: &[ListRow],
+        most: usize,
+    ) -> Result<Result<History, usize>, StoreError> {
+        let (rows, held) = (&self.rows, &mut self.held);
+        let list = |row: &ListRow| rows[row.index].row.opened.get("iterations");
+        let closed: Vec<Uuid> =
+            window.iter().filter(|row| list(row).is_none()).map(|row| rows[row.index].row.id).collect();
+        held.begin_versions();
+        if !closed.is_empty() {
+            held.list(most)?;
+        }
+        let (mut history, mut rest, mut longer) = (History::default(), window.iter(), None);
+        let mut apply = |row: &ListRow, list: Option<&RawValue>| {
+            let Some(list) = list else { return Ok(()) };
+            held.versions(&history, list)?;
+            history.apply_list(row, list);
+            Ok::<_, StoreError>(())
+        };
+        read_lists(tx, closed, most, |value| {
+            if value.is_longer() {
+                longer = value.size;
+                return Ok(ControlFlow::Break(()));
             }
             // One at a time, and not kept: lists repeat each other, and only what differs is kept by the history.
-            let opened = lists.try_next().await?.filter(|opened| opened.id == self.rows[row.index].row.id);
-            let opened = opened.ok_or(sqlx::Error::RowNotFound)?;
-            opened.read()?.iter().for_each(|list| history.apply_list(row, list));
+            for row in rest.by_ref() {
+                match list(row) {
+                    Some(list) => apply(row, list)?,
+                    None => {
+                        apply(row, value.text.map(RawValue::from_string).transpose()?.as_deref())?;
+                        break;
+                    }
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+        .await?;
+        if let Some(size) = longer {
+            held.list(size)?;
+            return Ok(Err(size));
         }
-        Ok(history)
+        for row in rest {
+            apply(row, list(row).flatten())?;
+        }
+        Ok(Ok(history))
     }
 
     async fn window(&mut self, tx: &mut UserTx, reach: Reach) -> Result<Vec<ListRow>, StoreError> {
@@ -284,88 +319,35 @@ impl<'id> MissionLog<'id> {
     /// Opens what is asked for; everything, where that takes too many rounds.
     async fn open(&mut self, tx: &mut UserTx, asks: Asks, round: usize) -> Result<(), StoreError> {
         let asks = if round < MAX_ROUNDS { asks } else { everything(&self.rows) };
-        let mut answers: BTreeMap<Uuid, Vec<OpenedValue>> = BTreeMap::new();
-        let (user_id, asked) = (tx.user_id().to_owned(), Asked::of(&asks));
-        let mut values = asked.values(user_id).fetch(&mut **tx);
-        while let Some(opened) = values.try_next().await? {
-            self.count(opened.size)?;
-            answers.entry(opened.id).or_default().push(opened);
+        self.open_asked(tx, Asked::of(&asks)).await
+    }
+
+    /// Opens it, and keeps it. What is long is asked for a second time, when there is room for it.
+    async fn open_asked(&mut self, tx: &mut UserTx, asked: Asked) -> Result<(), StoreError> {
+        let (mut opened, mut long, held) = (Vec::new(), Asked::default(), &mut self.held);
+        asked
+            .read(tx, PART, |value| {
+                held.text(value.size.unwrap_or_default())?;
+                if value.is_longer() {
+                    long.push(value.id, value.name);
+                } else {
+                    opened.push(value.read(held)?);
+                }
+                Ok(())
+            })
+            .await?;
+        if !long.is_empty() {
+            long.read(tx, LIMIT, |value| value.read(held).map(|value| opened.push(value))).await?;
         }
-        drop(values);
-        for SentRow { row, .. } in &mut self.rows {
-            for opened in answers.remove(&row.id).unwrap_or_default() {
-                let value = opened.read()?;
-                row.opened.set(opened.name, value);
+        let rows = self.rows.iter_mut().map(|sent| (sent.row.id, &mut sent.row.opened));
+        let mut rows: HashMap<Uuid, &mut Opened> = rows.collect();
+        for (id, name, value) in opened {
+            let Some(row) = rows.get_mut(&id) else { continue };
+            match name {
+                Some(name) => row.set(name, value),
+                None => **row = Opened::Whole(value.as_deref().map(fields).unwrap_or_default()),
             }
         }
         Ok(())
     }
-
-    /// Counts what was read, or would have been.
-    fn count(&mut self, size: Option<i32>) -> Result<(), StoreError> {
-        self.size += usize::try_from(size.unwrap_or_default()).unwrap_or(usize::MAX);
-        if self.size > LIMIT {
-            return Err(StoreError::TooLarge { size: self.size, limit: LIMIT });
-        }
-        self.room.grow(self.size)
-    }
-}
-
-/// What stands in a row under a name.
-#[derive(sqlx::FromRow)]
-struct OpenedValue {
-    id: Uuid,
-    name: String,
-    /// Its length; `None` where nothing stands there.
-    size: Option<i32>,
-    /// `None` also where it is too long.
-    value: Option<String>,
-}
-
-impl OpenedValue {
-    fn read(&self) -> Result<Option<Box<RawValue>>, StoreError> {
-        let size = usize::try_from(self.size.unwrap_or_default()).unwrap_or(usize::MAX);
-        if size > LIMIT {
-            return Err(StoreError::TooLarge { size, limit: LIMIT });
-        }
-        let read = |text: &String| RawValue::from_string(text.clone());
-        Ok(self.value.as_ref().map(read).transpose()?)
-    }
-}
-
-/// What is asked for, as the statement takes it.
-struct Asked {
-    ids: Vec<Uuid>,
-    names: Vec<Json<BTreeSet<String>>>,
-}
-
-impl Asked {
-    fn of(asks: &Asks) -> Self {
-        let (ids, names) = asks.names.iter().map(|(id, names)| (*id, Json(names.clone()))).unzip();
-        Self { ids, names }
-    }
-
-    fn values(self, user_id: String) -> QueryAs<'static, Postgres, OpenedValue, PgArguments> {
-        sqlx::query_as(OPEN).bind(self.ids).bind(self.names).bind(user_id).bind(sql_limit())
-    }
-}
-
-fn sql_limit() -> i32 {
-    i32::try_from(LIMIT).unwrap_or(i32::MAX)
-}
-
-impl RowFromLog {
-    fn read(self) -> Result<SentRow, StoreError> {
-        let times = self.clocks.map(|Json(raw)| object(raw.get())).unwrap_or_default();
-        let is_insert = self.op == "insert";
-        let inserted = || Opened::Whole(self.data.as_deref().map(object).unwrap_or_default());
-        let opened = if is_insert { inserted() } else { Opened::default() };
-        let row = log_row(self.id, self.created_at, &self.op, self.schema_version, clocks(times), opened)?;
-        Ok(SentRow { row, client_id: self.client_id })
-    }
-}
-
-/// A device takes nothing from `data` that is no object, and neither do we.
-fn object(text: &str) -> Fields {
-    serde_json::from_str(text).unwrap_or_default()
 }

@@ -30,6 +30,8 @@ pub enum TransitionKind {
     Moved,
     /// An operator ends its waits: [`release`](super::release::release).
     Released,
+    /// A call of its user was given back, for which it waited: `go_on` in `src/store/calls.rs`.
+    CallGivenBack,
     /// A device wrote rows of it: [`refresh`](super::refresh::refresh).
     Refreshed,
     /// We restored what a device's old list hid: [`follow_healing_row`](super::heal::follow_healing_row).

@@ -135,3 +135,60 @@ async fn a_run_on_demand_spends_the_same_budget() {
     assert!(run.reason.unwrap().contains(CALLS));
     assert_eq!(world.llm.requests().len(), 1);
 }
+
+/// Else all would come back at one moment, and all but one in vain.
+#[tokio::test]
+async fn waits_are_spread_over_the_times_at_which_calls_become_free() {
+    let world = World::with(&[(CALLS, "3")]).await;
+    create(&world, "alice", 3).await;
+    assert_eq!(world.tick().await.plans_written_back, 3);
+    let ages =
+        "UPDATE mana_ai.mission_runs SET started_at = now() - right(mission_id, 1)::int * interval '5 hours'";
+    world.db.admin.execute(ages).await.unwrap();
+    for n in 4..=9 {
+        world.device("alice").create_mission(&format!("m{n:02}"), due_mission()).await.unwrap();
+    }
+    assert_eq!(world.tick().await.plans_written_back, 0);
+    let per_time = "SELECT string_agg(missions::text, ' ') FROM (
+        SELECT count(*) AS missions FROM mana_ai.mission_schedule WHERE not_before > now() GROUP BY not_before) AS times";
+    let per_time: String = sqlx::query_scalar(per_time).fetch_one(&world.db.admin).await.unwrap();
+    assert_eq!(per_time, "2 2 2", "six missions, three calls that become free one after the other");
+}
+
+/// A call that was counted and not made: the mission that waits for it need not wait for a day.
+#[tokio::test]
+async fn a_call_that_is_given_back_ends_a_wait() {
+    let world = World::with(&[(CALLS, "1"), ("TICK_CONCURRENCY", "1")]).await;
+    create(&world, "alice", 2).await;
+    let reserved = "INSERT INTO mana_ai.mission_runs (user_id, mission_id, slot, attempt, replica, calls)
+        VALUES ('alice', 'x', now(), 1, gen_random_uuid(), 1)";
+    world.db.admin.execute(reserved).await.unwrap();
+    assert_eq!(world.tick().await.plans_written_back, 0);
+    let waiting = "SELECT count(*) FROM mana_ai.mission_schedule WHERE not_before > now()";
+    assert_eq!(world.db.count(waiting).await, 2);
+    world.db.admin.execute("DELETE FROM mana_ai.mission_runs WHERE mission_id = 'x'").await.unwrap();
+    let one_goes_on = "UPDATE mana_ai.mission_schedule SET not_before = now() WHERE mission_id = 'm01'";
+    world.db.admin.execute(one_goes_on).await.unwrap();
+    // The model refuses it at no cost, so the call of the first one is given back to the second.
+    world.llm.behave(Behaviour::manallm_error(ManaLlmError::RateLimit, "no"));
+    world.tick().await;
+    let left =
+        "SELECT count(*) FROM mana_ai.mission_schedule WHERE mission_id = 'm02' AND not_before > now()";
+    assert_eq!(world.db.count(left).await, 0, "the second one may go on");
+}
+
+/// What a mission says is read only where there is a call to be made for it.
+#[tokio::test]
+async fn without_a_call_the_mission_is_not_read() {
+    let world = World::with(&[(CALLS, "1")]).await;
+    create(&world, "alice", 1).await;
+    assert_eq!(world.tick().await.plans_written_back, 1);
+    world.device("alice").create_mission("m2", due_mission()).await.unwrap();
+    // Without a cadence it is set aside, by whoever reads it. It waits, so nobody looked.
+    let no_cadence = "UPDATE sync_changes SET data = data - 'cadence' WHERE record_id = 'm2'";
+    world.db.admin.execute(no_cadence).await.unwrap();
+    world.tick().await;
+    let waits =
+        "SELECT count(*) FROM mana_ai.mission_schedule WHERE mission_id = 'm2' AND waits LIKE '%used up%'";
+    assert_eq!(world.db.count(waits).await, 1);
+}

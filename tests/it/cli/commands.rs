@@ -121,6 +121,11 @@ async fn a_weak_service_key_is_named() {
             assert_eq!(code, Some(0), "{told}");
             let named = told.contains("MANA_SERVICE_KEY has 15 characters") && told.contains(good);
             assert!(named == warned && !told.contains(key), "{args:?} {key}: {told}");
+            let fine = told.lines().filter(|line| line.starts_with('✓'));
+            assert!(
+                !fine.into_iter().any(|line| line.contains("MANA_SERVICE_KEY")),
+                "no ✓ before a warning: {told}"
+            );
         }
         let mut serve = command(&world, &["serve"]);
         serve.env("MANA_SERVICE_KEY", key);

@@ -229,7 +229,9 @@ fn our_row_lets_an_offline_edit_of_the_cadence_through() {
     let mission = Mission::read("m", &fold(vec![inserted.clone()]).unwrap()).unwrap();
     let ours = Iteration::failed("i".into(), ten, ten, "s".into());
     let timestamp = mission.write_timestamp(ten).unwrap();
-    let change = NewChange::append(&mission.iterations, &ours, None, timestamp).unwrap();
+    let change =
+        NewChange::append(mission.iterations.iter().map(AsRef::as_ref).collect(), &ours, None, timestamp)
+            .unwrap();
     assert_eq!(change.field_timestamps().into_keys().collect::<Vec<_>>(), ["iterations", "nextRunAt"]);
     assert_eq!(change.data.keys().collect::<Vec<_>>(), ["iterations", "nextRunAt"]);
     let times = change.field_timestamps().into_iter().map(|(name, at)| (name.into(), at.into())).collect();

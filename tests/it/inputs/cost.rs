@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mana_ai::inputs::linked::State;
 use mana_ai::inputs::links::Links;
-use mana_ai::store::limits::LIMIT;
+use mana_ai::store::limits::ROOM;
 use mana_ai::store::log::linked::read_linked;
 use mana_ai::store::{StoreError, UserTx};
 use serde_json::json;
@@ -60,9 +60,9 @@ async fn linked_records_take_the_room_of_their_mission() {
     let world = World::new().await;
     let alice = world.device("alice");
     alice.create(NOTES, "n1", json!({ "content": "Wort ".repeat(2_000) })).await.unwrap();
-    let concept = |bytes: usize| "k".repeat(bytes);
-    let small = with(due_mission(), json!({ "inputs": [note("n1")], "conceptMarkdown": concept(1_000) }));
-    let large = with(small.clone(), json!({ "conceptMarkdown": concept(LIMIT - 3_000) }));
+    let small = with(due_mission(), json!({ "inputs": [note("n1")] }));
+    // Each number of the list counts as 92 bytes, see `src/store/log/held.rs`.
+    let large = with(small.clone(), json!({ "filler": vec![0; (ROOM - 14_000) / 92] }));
     alice.create_mission("large", large).await.unwrap();
     assert_eq!(soon(world.tick()).await.plans_written_back, 1);
     let asked = world.llm.requests()[0].body.to_string();
@@ -83,12 +83,12 @@ async fn linked_records_wait_for_room_with_nothing_held() {
     alice.create_mission("m1", with(due_mission(), json!({ "inputs": [note("n1")] }))).await.unwrap();
     let other = UserTx::begin(&world.store, "bob").await.unwrap();
     let mut room = other.room();
-    room.grow(LIMIT - 3 * 1024).unwrap();
+    room.grow(ROOM - 20 * 1024).unwrap();
     let mut tx = UserTx::begin(&world.store, "alice").await.unwrap();
     let links = Links::of(&[serde_json::from_value(note("n1")).unwrap()]);
     let mut none = tx.room();
     let refused = read_linked(&mut tx, &links, &mut none).await.unwrap_err();
-    assert!(matches!(refused, StoreError::NoRoom(bytes) if bytes > 3 * 1024), "{refused}");
+    assert!(matches!(refused, StoreError::NoRoom(bytes) if bytes > 20 * 1024), "{refused}");
     tx.rollback().await.unwrap();
     drop(none);
     let ticking = world.tick_in_background();

@@ -364,3 +364,105 @@ async fn a_dump_needs_a_login_past_row_security() {
         .await;
     assert_eq!(copy("backup", "off").await.unwrap(), 2, "every row");
 }
+
+/// What a right on the table may come from, beside a grant to the login: each is told, and gone when it is taken away.
+#[tokio::test]
+async fn every_way_to_more_rights_is_told() {
+    let cluster = Cluster::ready().await;
+    for (grant, revoke, told) in [
+        (
+            "GRANT SELECT ON sync_changes TO PUBLIC",
+            "REVOKE SELECT ON sync_changes FROM PUBLIC",
+            "granted to PUBLIC",
+        ),
+        (
+            "GRANT SELECT (data) ON sync_changes TO PUBLIC",
+            "REVOKE SELECT (data) ON sync_changes FROM PUBLIC",
+            "granted to PUBLIC",
+        ),
+        (
+            "GRANT SELECT (data) ON sync_changes TO runner",
+            "REVOKE SELECT (data) ON sync_changes FROM runner",
+            "is granted to it",
+        ),
+        (
+            "GRANT pg_read_all_data TO runner",
+            "REVOKE pg_read_all_data FROM runner",
+            "it is in pg_read_all_data",
+        ),
+        ("GRANT pg_write_all_data TO runner", "REVOKE pg_write_all_data FROM runner", "or pg_write_all_data"),
+    ] {
+        cluster.superuser(grant).await;
+        let line = cluster.check_login("runner").await;
+        assert!(line.starts_with("! login") && line.contains(told), "{grant}: {line}");
+        cluster.superuser(revoke).await;
+        assert_eq!(cluster.check_login("runner").await, "", "{revoke}");
+    }
+}
+
+/// `grant --to` is advised only where it has something to say.
+#[tokio::test]
+async fn the_advice_against_inheritance_helps() {
+    let cluster = Cluster::ready().await;
+    cluster.superuser("CREATE ROLE crew; GRANT crew TO runner").await;
+    let is_16 = cluster.is_16().await;
+    let inherit =
+        if is_16 { "GRANT mana_ai TO runner WITH INHERIT TRUE" } else { "ALTER ROLE runner INHERIT" };
+    cluster.psql("admin", inherit).await.unwrap();
+    let told = cluster.check_login("runner").await;
+    let advised = told.contains("`mana-ai grant --to runner`");
+    let printed = text(&cluster.command("runner", &["grant", "--to", "runner"]).await.stdout);
+    assert_eq!(advised, printed.contains("INHERIT"), "{told} {printed}");
+    assert_eq!(told.contains("a login of its own"), !is_16, "{told}");
+}
+
+/// A version before this one looks names up in our schema as the login itself.
+#[tokio::test]
+async fn a_login_that_is_let_in_may_look_names_up() {
+    let cluster = Cluster::ready().await;
+    cluster.superuser("CREATE ROLE runner5 LOGIN PASSWORD 'pw'").await;
+    let looked_up = "SELECT to_regclass('mana_ai.mission_schedule')";
+    assert!(is_denied(cluster.psql("runner5", looked_up).await));
+    let granted = cluster.command("admin", &["grant", "--to", "runner5"]).await;
+    assert_eq!(granted.status.code(), Some(0), "{}", text(&granted.stderr));
+    cluster.psql("runner5", looked_up).await.unwrap();
+    assert!(is_denied(cluster.psql("runner5", "SELECT FROM mana_ai.mission_schedule").await));
+}
+
+/// A schema that the roles may not use is told, and mended by the set-up.
+#[tokio::test]
+async fn a_closed_schema_is_told() {
+    let cluster = Cluster::ready().await;
+    let close = "REVOKE USAGE ON SCHEMA public FROM PUBLIC, mana_ai, mana_ai_reader; GRANT USAGE ON SCHEMA public TO sync, admin";
+    cluster.psql("sync", close).await.unwrap();
+    let told = access::verify(&cluster.store("runner")).await.unwrap_err().to_string();
+    assert!(told.contains("may not use the schema public"), "{told}");
+    access::migrate(&cluster.store("admin")).await.unwrap();
+    access::verify(&cluster.store("runner")).await.unwrap();
+    cluster.superuser("REVOKE USAGE ON SCHEMA mana_ai FROM mana_ai").await;
+    let told = access::verify(&cluster.store("runner")).await.unwrap_err().to_string();
+    assert!(told.contains("mana_ai may not use the schema mana_ai"), "{told}");
+    access::migrate(&cluster.store("admin")).await.unwrap();
+    access::verify(&cluster.store("runner")).await.unwrap();
+}
+
+/// A name is data: it ends no quote, and names no place of the SQL that it stands in.
+#[tokio::test]
+async fn a_login_may_have_any_name() {
+    let cluster = Cluster::new().await;
+    for (at, name) in ["a$$b", "$mana_ai_0$", "{login}", "q\"u'o{quote}te"].into_iter().enumerate() {
+        let quoted = name.replace('"', "\"\"");
+        cluster.superuser(&format!("CREATE ROLE \"{quoted}\" LOGIN PASSWORD 'pw'")).await;
+        let encoded: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let store = Store::new(&cluster.url("runner").replace("runner", &encoded), 2).unwrap();
+        if at > 0 {
+            cluster.psql("sync", "DROP POLICY mana_ai_schedule ON sync_changes").await.unwrap();
+        }
+        let Err(StoreError::InsufficientPrivilege { sql, .. }) = access::migrate(&store).await else {
+            panic!("{name} may not do that")
+        };
+        cluster.psql("admin", &sql).await.unwrap();
+        access::migrate(&store).await.unwrap();
+        access::verify(&store).await.unwrap();
+    }
+}

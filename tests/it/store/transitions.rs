@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 use mana_ai::domain::run::{RunEnd, RunOutcome, Usage};
+use mana_ai::store::runs::finish;
 use mana_ai::store::schedule::change::NextSlot;
 use mana_ai::store::schedule::claim::{ClaimScope, claim, renew};
 use mana_ai::store::schedule::claimed::ClaimedMission;
@@ -259,6 +260,24 @@ async fn moved() {
     }
 }
 
+async fn call_given_back() {
+    let stage = Stage::new().await;
+    let claimed = stage.claimed().await;
+    let insert = "INSERT INTO mana_ai.mission_schedule (user_id, mission_id, next_run_at, change_count, attempts, not_before, waits)
+        SELECT 'alice', id, now() - interval '1 hour', 1, 0, now() + wait, why FROM (VALUES
+            ('calls', interval '1 hour', 'its user''s calls of the last 24 hours are used up, and more'),
+            ('later', interval '2 hours', 'its user''s calls of the last 24 hours are used up, and more'),
+            ('backoff', interval '1 minute', 'another reason')) AS waiting (id, wait, why)";
+    stage.db().admin.execute(insert).await.unwrap();
+    let reserve = format!("UPDATE mana_ai.mission_runs SET calls = 1 WHERE id = {}", claimed.run_id);
+    stage.db().admin.execute(AssertSqlSafe(reserve)).await.unwrap();
+    let end = RunEnd::of(RunOutcome::Skipped, None, &Usage::default());
+    finish(stage.store(), &claimed, &end).await.unwrap();
+    let waiting = "SELECT string_agg(mission_id, ' ' ORDER BY mission_id) FROM mana_ai.mission_schedule WHERE not_before > now()";
+    let waiting: String = sqlx::query_scalar(waiting).fetch_one(&stage.db().admin).await.unwrap();
+    assert_eq!(waiting, "backoff later", "one call, and the mission that is first in line for it");
+}
+
 async fn released() {
     let stage = Stage::new().await;
     let ask = async || release(stage.store(), "alice", "m1").await.unwrap();
@@ -364,6 +383,7 @@ async fn each_transition_does_what_its_line_says() {
             TransitionKind::Parked => parked().await,
             TransitionKind::Moved => moved().await,
             TransitionKind::Released => released().await,
+            TransitionKind::CallGivenBack => call_given_back().await,
             TransitionKind::Refreshed => refreshed().await,
             TransitionKind::Healed => healed().await,
             TransitionKind::Removed => removed().await,

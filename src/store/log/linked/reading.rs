@@ -9,7 +9,7 @@ use super::Key;
 use super::statements::{OpenedValue, RowFromLog, rows, values};
 use crate::domain::opened::{Asks, Wanted};
 use crate::inputs::linked::Found;
-use crate::store::limits::LIMIT;
+use crate::store::limits::ROOM;
 use crate::store::log::rounds::Rows;
 use crate::store::room::Room;
 use crate::store::{StoreError, UserTx};
@@ -18,6 +18,8 @@ use crate::store::{StoreError, UserTx};
 const MAX_RECORD: usize = 1024 * 1024;
 /// The most bytes that are kept of all of them.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// How often a byte that is kept is held at a time: the value, the record, its text for the prompt, the prompt.
+const TIMES: usize = 4;
 
 /// Records that are read together.
 pub(super) struct Reading<'room> {
@@ -164,7 +166,7 @@ impl<'room> Kept<'room> {
     /// As much as is left beside the mission. More than the whole room would never be free.
     fn in_room(room: &'room mut Room) -> Self {
         let of_mission = room.bytes();
-        Self { bytes: 0, most: MAX_BYTES.min(LIMIT.saturating_sub(of_mission)), of_mission, room }
+        Self { bytes: 0, most: MAX_BYTES.min(ROOM.saturating_sub(of_mission) / TIMES), of_mission, room }
     }
 
     /// `false` where that is more than is kept of all records.
@@ -173,7 +175,7 @@ impl<'room> Kept<'room> {
         if self.bytes > self.most {
             return Ok(false);
         }
-        self.room.grow(self.of_mission + self.bytes)?;
+        self.room.grow(self.of_mission + self.bytes * TIMES)?;
         Ok(true)
     }
 }
