@@ -105,9 +105,9 @@ impl Held {
         (self.versions, self.version_count, self.version_marks) = (0, 0, 0);
     }
 
-    /// The text of a usual mission that would take as much.
+    /// Its text, or the text of a usual mission that would take as much.
     pub fn size(&self) -> usize {
-        self.bytes() / USUAL
+        self.texts.max(self.bytes() / USUAL)
     }
 
     fn bytes(&self) -> usize {

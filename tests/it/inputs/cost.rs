@@ -83,12 +83,12 @@ async fn linked_records_wait_for_room_with_nothing_held() {
     alice.create_mission("m1", with(due_mission(), json!({ "inputs": [note("n1")] }))).await.unwrap();
     let other = UserTx::begin(&world.store, "bob").await.unwrap();
     let mut room = other.room();
-    room.grow(ROOM - 20 * 1024).unwrap();
+    room.grow(ROOM - 12 * 1024).unwrap();
     let mut tx = UserTx::begin(&world.store, "alice").await.unwrap();
     let links = Links::of(&[serde_json::from_value(note("n1")).unwrap()]);
     let mut none = tx.room();
     let refused = read_linked(&mut tx, &links, &mut none).await.unwrap_err();
-    assert!(matches!(refused, StoreError::NoRoom(bytes) if bytes > 20 * 1024), "{refused}");
+    assert!(matches!(refused, StoreError::NoRoom(bytes) if bytes > 12 * 1024), "{refused}");
     tx.rollback().await.unwrap();
     drop(none);
     let ticking = world.tick_in_background();
