@@ -5,6 +5,8 @@
 #     bash ops/ci/postgres-versions.sh 18 -- store:: pipeline::   # one version, a part of the suite
 #     bash ops/ci/postgres-versions.sh newest -- store::     # the newest, if the installed one is older
 #
+# NOT_CHECKED names a file that takes the lines NOT RUN too; .ci/run prints it at its end.
+#
 # The packages stay below the target directory. A version that cannot be had is named with NOT RUN; with
 # REQUIRE_POSTGRES=1 it is a failure.
 set -euo pipefail
@@ -27,7 +29,7 @@ installed() {
 }
 
 not_run() {
-    printf 'NOT RUN on PostgreSQL %s: %s\n' "$1" "$2" >&2
+    printf 'NOT RUN on PostgreSQL %s: %s\n' "$1" "$2" | tee -a "${NOT_CHECKED:-/dev/null}" >&2
     missing=1
 }
 
