@@ -63,10 +63,12 @@ pub async fn looked_at(db: &BenchDb, runner: &Runner) {
     }
 }
 
-/// A device makes the missions from `first` to `last` due.
+/// A device makes the missions from `first` to `last` due at this moment, as time does: a slot before our newest row would
+/// be one that its user moved back, whose plan is looked for in all our rows since then.
 pub async fn come_due(db: &BenchDb, first: i32, last: i32) {
     let come = "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, field_timestamps, client_id)
-        SELECT 'ai', 'aiMissions', 'm-' || m, 'u-' || m, 'update', '{\"nextRunAt\": \"2026-04-14T10:00:00.000Z\"}',
+        SELECT 'ai', 'aiMissions', 'm-' || m, 'u-' || m, 'update', jsonb_build_object('nextRunAt',
+                to_char(now() AT TIME ZONE 'UTC' - interval '1 s', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')),
             '{\"nextRunAt\": \"2096-04-15T10:00:00.000Z\"}', 'web-1' FROM generate_series($1, $2) AS m";
     sqlx::query(come).bind(first).bind(last).execute(&db.admin).await.unwrap();
 }
