@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 /// The most of one record: about two pages, a thousand tokens. What matters for a plan stands at the beginning of a note.
 pub const LONGEST_RECORD: usize = 4_000;
-/// The most of all records together: six long ones, some six thousand tokens. With the mission's own texts the prompt stays
-/// below what small models take.
+/// The most of all records together: six long ones, some six thousand tokens, which is less than the mission's own texts
+/// may take.
 pub const LONGEST_IN_ALL: usize = 24_000;
 /// The most records of a mission. With so many the share of each is still 480 characters, which is a short note.
 pub const MOST_LINKS: usize = 50;
@@ -43,7 +43,9 @@ pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     Cow::Owned(text[..at].trim_end().to_owned() + &mark)
 }
 
-/// The same text, marked as the beginning of a longer one.
+/// The same text, marked as the beginning of a longer one, without its last word: that may be a part of one.
 pub(super) fn marked(text: &str) -> String {
-    text.trim_end().to_owned() + MARK
+    let earliest = text.char_indices().nth_back(LONGEST_WORD).map_or(0, |(at, _)| at);
+    let at = text[earliest..].rfind(char::is_whitespace).map_or(text.len(), |gap| earliest + gap);
+    text[..at].trim_end().to_owned() + MARK
 }

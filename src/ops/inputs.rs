@@ -42,7 +42,7 @@ impl Inputs {
     /// Whatever the database answers.
     pub(super) async fn read(tx: &mut UserTx, links: Links) -> Result<Self, StoreError> {
         let read = wait_and_read_linked(tx, &links).await?;
-        // The zone changes the times of events, and not how long they are.
+        // An event that ends on another day is some characters longer, and in another zone that may be so or not.
         let linked = Linked::of(links, read, &TimeZone::UTC);
         let records: Vec<InputStatus> = linked.records.iter().map(InputStatus::of).collect();
         let characters = records.iter().map(|record| record.characters).sum();

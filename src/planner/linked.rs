@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::fence::data;
 use crate::inputs::linked::{Linked, LinkedRecord, State};
 
-/// An id longer than this is none that a tool takes, and not told. In bytes.
+/// An id longer than this, in bytes, is none that a tool takes, and not told.
 const LONGEST_ID: usize = 64;
 
 /// All linked records of a mission. A sentence outside a fence holds no word of the user.
@@ -38,7 +38,9 @@ fn record(record: &LinkedRecord) -> String {
 /// With its id, which some tools take.
 fn shown(german: &str, record: &LinkedRecord) -> String {
     let (position, id) = (record.link.position, &record.link.id);
-    let id = if id.len() <= LONGEST_ID { format!(", ID {id}") } else { String::new() };
+    // It stands in the fence's own line, so it must not be a sentence.
+    let is_word = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let id = if is_word && id.len() <= LONGEST_ID { format!(", ID {id}") } else { String::new() };
     let text = if record.text.is_empty() { "[leer]" } else { &record.text };
     data(&format!("verknüpft {position}, {german}{id}"), text)
 }

@@ -18,8 +18,8 @@ use crate::inputs::modules::MODULES;
 /// That of this build: eight hexadecimal digits.
 pub static PROMPT_VERSION: LazyLock<String> = LazyLock::new(|| version(&TOOLS));
 
-/// A short hash over rules, tools and format. The format is that of a sample in which everything occurs that the prompt has
-/// words for, and the table of modules.
+/// A short hash over rules, tools and format. The format is that of a sample with every kind of part that a prompt has, and
+/// the table of modules. A word that the sample does not have, such as `pro Woche` beside `pro Tag`, does not count.
 fn version(tools: &[Tool]) -> String {
     let asked = repair(&sample(tools), "", &PlanError::CutAtLimit);
     let mut text: String = asked.0.into_iter().map(|message| message.content).collect();

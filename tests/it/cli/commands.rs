@@ -335,6 +335,8 @@ async fn the_demo_runs() {
             "\"dueMissionCount\": 0",
             "on every device: 0 iterations",
             "from the log: 1 iteration",
+            "Titel: Was ich mir vorgenommen habe",
+            "Fortschritt 1 von 3 pro Woche",
         ] {
             assert!(told.contains(expected), "{expected} is not in {told}");
         }

@@ -109,6 +109,26 @@ async fn an_event() {
     assert_eq!(shown().await, text("unbekannt"));
 }
 
+/// A copied event names the block of the first one.
+#[tokio::test]
+async fn two_events_of_one_time_block() {
+    let (world, blocks) = (World::new().await, ("timeblocks", "timeBlocks"));
+    let device = world.device("alice");
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    for id in ["e1", "e2"] {
+        let event = json!({ "title": id, "timeBlockId": "b1" });
+        device.create(("calendar", "events"), id, event).await.unwrap();
+    }
+    let times = |start: &str, end: &str| json!({ "startDate": at(start), "endDate": at(end) });
+    device.create(blocks, "b1", times("2026-10-20T08:00:00Z", "2026-10-20T09:00:00Z")).await.unwrap();
+    let moved = times("2026-10-21T08:00:00Z", "2026-10-21T09:00:00Z");
+    device.edit(blocks, "b1", moved, at("2026-04-02T00:00:00Z")).await.unwrap();
+    let links = ["e1", "e2"].map(|id| link("calendar", "events", id));
+    let texts = linked(&world, "alice", &links).await.records.into_iter().map(|record| record.text);
+    let expected = ["e1", "e2"].map(|id| format!("Titel: {id}\nZeit: Mi 2026-10-21 10:00 bis 11:00"));
+    assert_eq!(texts.collect::<Vec<_>>(), expected);
+}
+
 #[tokio::test]
 async fn a_journal_entry() {
     let created = json!({ "title": "Dienstag", "content": "Regen.", "mood": "gut" });

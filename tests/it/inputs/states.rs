@@ -109,3 +109,14 @@ async fn a_record_is_read_as_it_is_at_the_attempt() {
     let asked = world.llm.requests()[0].body.to_string();
     assert!(asked.contains("Titel: Dann") && !asked.contains("Erst"), "{asked}");
 }
+
+/// The user renamed a note of a shared space. Its text is in the row of the member who wrote it, which nobody else may read.
+#[tokio::test]
+async fn a_part_of_somebody_elses_record_is_not_shown_as_the_whole() {
+    let world = World::new().await;
+    let bob = world.device("bob");
+    bob.create(NOTES, "shared", json!({ "title": "Plan", "content": "Viel" })).await.unwrap();
+    world.device("alice").edit(NOTES, "shared", json!({ "title": "Unser Plan" }), now()).await.unwrap();
+    let of_alice = linked(&world, "alice", &[note("shared")]).await;
+    assert_eq!(states(&of_alice), [State::Missing]);
+}

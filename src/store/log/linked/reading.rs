@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::Key;
 use super::statements::{OpenedValue, RowFromLog, rows, values};
+use crate::domain::change::Op;
 use crate::domain::opened::{Asks, Wanted};
 use crate::inputs::linked::Found;
 use crate::store::limits::ROOM;
@@ -97,15 +98,17 @@ impl<'room> Reading<'room> {
     }
 
     async fn open(&mut self, tx: &mut UserTx, asks: &Asks) -> Result<(), StoreError> {
-        let mut places = HashMap::new();
+        // Two events may name one time block, which then stands here twice.
+        let mut places: HashMap<Uuid, Vec<(usize, usize)>> = HashMap::new();
         for (at, record) in self.records.iter_mut().enumerate() {
-            let rows = record.answer_nothing(asks);
-            places.extend(rows.into_iter().map(|(id, row)| (id, (at, row))));
+            for (id, row) in record.answer_nothing(asks) {
+                places.entry(id).or_default().push((at, row));
+            }
         }
         let mut values = values(asks, tx.user_id().to_owned()).fetch(&mut **tx);
         while let Some(value) = values.try_next().await? {
-            if let Some((at, row)) = places.get(&value.id) {
-                self.records[*at].answer(*row, value, &mut self.kept)?;
+            for (at, row) in places.get(&value.id).into_iter().flatten() {
+                self.records[*at].answer(*row, &value, &mut self.kept)?;
             }
         }
         Ok(())
@@ -132,6 +135,10 @@ impl RecordLog {
         if self.rows.unreadable.is_some() {
             return Ok(Found::Newer);
         }
+        // Another member of a shared space inserted it. Their rows are hidden, and a part of a record would pass for all of it.
+        if !self.rows.rows.iter().any(|row| row.op == Op::Insert) {
+            return Ok(Found::Nothing);
+        }
         Ok(self.rows.fold(self.wanted, round)?.map_or(Found::Gone, Found::Record))
     }
 
@@ -148,7 +155,7 @@ impl RecordLog {
         asked
     }
 
-    fn answer(&mut self, row: usize, value: OpenedValue, kept: &mut Kept<'_>) -> Result<(), StoreError> {
+    fn answer(&mut self, row: usize, value: &OpenedValue, kept: &mut Kept<'_>) -> Result<(), StoreError> {
         if self.found.is_some() {
             return Ok(());
         }
@@ -156,8 +163,7 @@ impl RecordLog {
             self.close(Found::TooLarge, kept);
             return Ok(());
         }
-        let name = value.name.clone();
-        self.rows.rows[row].opened.set(name, value.read()?);
+        self.rows.rows[row].opened.set(value.name.clone(), value.read()?);
         Ok(())
     }
 }

@@ -25,8 +25,11 @@ const MAX_ROWS: i64 = 20_000;
 const MAX_INSERTS: i64 = 8;
 /// The most bytes that these inserts, and the clocks of all rows, may have on the disk: Postgres unpacks them.
 const MAX_STORED: i64 = 8 * 1024 * 1024;
-/// The longest list or object that is read, in bytes, and the most clocks of a row. A text is cut to [`LONGEST_FIELD`] characters instead.
+/// The longest list or object that is read, and the longest clocks of a row, in bytes. A text is cut to [`LONGEST_FIELD`]
+/// characters instead.
 const MAX_VALUE: i32 = 32 * 1024;
+/// The most that is read of an insert, in bytes: names with dots may be any number.
+const MAX_INSERT: i64 = 512 * 1024;
 /// A value as it is sent: NULL where it is too large. `to_jsonb` writes the text as JSON again.
 macro_rules! bounded {
     ($value:literal, $characters:literal, $bytes:literal) => {
@@ -70,7 +73,8 @@ SELECT bounded.record, NOT fits AS too_many, id, op, created_at, schema_version,
     octet_length(clocks) > $10 OR op = 'insert' AND data IS NULL AS cut_off
 FROM bounded LEFT JOIN LATERAL (
     SELECT id, op, created_at, schema_version, text.clocks, CASE WHEN op = 'insert' THEN (
-        SELECT CASE WHEN bool_or(value IS NULL) THEN NULL ELSE coalesce(jsonb_object_agg(name, value), '{}')::text END FROM (
+        SELECT CASE WHEN bool_or(value IS NULL) OR sum(octet_length(name) + octet_length(value::text)) > $11 THEN NULL
+            ELSE coalesce(jsonb_object_agg(name, value), '{}')::text END FROM (
             SELECT name, ",
     bounded!("whole", "$9", "$10"),
     " AS value
@@ -105,7 +109,7 @@ pub(super) fn rows(shape: &Shape, user_id: String, keys: &[Key]) -> Rows {
     let rows = sqlx::query_as(shape.sql(ROWS)).bind(user_id);
     let rows = rows.bind(of_keys(|key| key.table.app)).bind(of_keys(|key| key.table.name));
     let rows = rows.bind(of_keys(|key| &key.id)).bind(names(keys)).bind(MAX_INSERTS).bind(MAX_STORED);
-    rows.bind(MAX_ROWS).bind(longest_field()).bind(MAX_VALUE)
+    rows.bind(MAX_ROWS).bind(longest_field()).bind(MAX_VALUE).bind(MAX_INSERT)
 }
 
 /// What is asked for, of rows of a user.
@@ -173,8 +177,8 @@ impl OpenedValue {
     ///
     /// # Errors
     /// Where Postgres sent something else than JSON.
-    pub fn read(self) -> Result<Option<Box<RawValue>>, StoreError> {
-        Ok(self.value.map(RawValue::from_string).transpose()?)
+    pub fn read(&self) -> Result<Option<Box<RawValue>>, StoreError> {
+        Ok(self.value.clone().map(RawValue::from_string).transpose()?)
     }
 }
 
