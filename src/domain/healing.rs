@@ -5,6 +5,7 @@
 //! one is written is for the caller to decide; [`MAX_IN_A_ROW`] bounds how many.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -159,7 +160,8 @@ impl History {
             let in_time = at > index && merged.slot.is_some_and(|slot| slot.contains(other.started_at));
             // Without knowing of ours, but not before our slot had come: that would be another slot's.
             let since = merged.slot.map(|slot| slot.from).or(merged.started_at);
-            let again = other.started_at >= since && merged.planned_again.contains(&at);
+            let planned_again = |new: &Range<usize>| !other.is_server && new.contains(&at);
+            let again = other.started_at >= since && merged.planned_again.iter().any(planned_again);
             at != index && (in_time || again)
         };
         let mut others = self.iterations.iter().enumerate();

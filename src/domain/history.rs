@@ -17,6 +17,7 @@
 //!   the record, or, where it is gone from there, of its newest version with the most steps.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -26,6 +27,9 @@ use super::change::{CLIENT_ID, Op};
 use super::fold::Fold;
 use super::opened::LogRow;
 use super::version::{Field, Values, Version, hash, rank, string};
+
+/// So many clients are known by what they sent: a user has fewer devices.
+const CLIENTS: usize = 16;
 
 /// All versions of a mission's iterations. Rows go in by `created_at`, then `id`, as into the fold.
 #[derive(Debug, Clone, Default)]
@@ -105,7 +109,7 @@ pub(super) struct Merged {
     pub is_older: bool,
     /// Iterations of browsers that first came in a row which hid this one: a tab planned the slot without knowing
     /// that it had been planned.
-    pub planned_again: Vec<usize>,
+    pub planned_again: Vec<Range<usize>>,
     /// Hashes of all values seen, per field.
     seen: BTreeMap<Field, HashSet<u64>>,
 }
@@ -151,8 +155,7 @@ impl History {
             self.note_planned_again(known_before, &in_row);
             self.supersede_unknown(known_before);
         }
-        let sent = in_row.iter().map(|(index, version)| (*index, At { version: *version, row: self.rows }));
-        self.sent.entry(client_id.to_owned()).or_default().extend(sent);
+        self.note_sent(client_id, &in_row);
         if row.is_current {
             self.make_current(&in_row);
         }
@@ -229,6 +232,18 @@ impl History {
         self.iterations[index].take_back(&sent, &current, &new);
     }
 
+    /// What many clients sent is not kept: each list would count once more. Who is forgotten is as one that sent nothing yet.
+    fn note_sent(&mut self, client_id: &str, in_row: &HashMap<usize, u64>) {
+        if self.sent.len() == CLIENTS && !self.sent.contains_key(client_id) {
+            let last_row = |sent: &HashMap<usize, At>| sent.values().map(|at| at.row).max();
+            let oldest =
+                self.sent.iter().min_by_key(|(_, sent)| last_row(sent)).map(|(client, _)| client.clone());
+            oldest.and_then(|client| self.sent.remove(&client));
+        }
+        let sent = in_row.iter().map(|(index, version)| (*index, At { version: *version, row: self.rows }));
+        self.sent.entry(client_id.to_owned()).or_default().extend(sent);
+    }
+
     fn make_current(&mut self, in_row: &HashMap<usize, u64>) {
         let since = |index: &usize, version: u64| {
             let old = self.current.get(index).filter(|old| old.version == version);
@@ -256,14 +271,17 @@ impl History {
 
     /// A new iteration of a browser in a row without a plan of ours that the record has: the tab did not know of it.
     fn note_planned_again(&mut self, known_before: usize, in_row: &HashMap<usize, u64>) {
-        let by_browser = |index: &usize| !self.iterations[*index].is_server;
-        let new: Vec<usize> = (known_before..self.iterations.len()).filter(by_browser).collect();
-        if new.is_empty() {
+        let new = known_before..self.iterations.len();
+        if new.clone().all(|index| self.iterations[index].is_server) {
             return;
         }
         for index in self.current.keys().filter(|index| !in_row.contains_key(index)) {
             if let Some(hidden) = self.iterations.get_mut(*index).filter(|merged| merged.is_server) {
-                hidden.planned_again.extend(&new);
+                // As a range: each of many hidden ones may have each of many new ones.
+                match hidden.planned_again.last_mut().filter(|last| last.end == new.start) {
+                    Some(last) => last.end = new.end,
+                    None => hidden.planned_again.push(new.clone()),
+                }
             }
         }
     }

@@ -85,12 +85,12 @@ pub async fn begin_and_fold(
 ///
 /// # Errors
 /// [`StoreError::NoRoom`], and whatever the database answers. What makes the mission unreadable is its error, not this function's.
-#[tracing::instrument(level = "debug", skip_all)]
 pub async fn fold_mission(tx: &mut UserTx, mission_id: &str) -> Result<(FoldedMission, Room), StoreError> {
     fold_in(tx.rooms().room(), tx, mission_id).await
 }
 
 /// The same in room that is already there.
+#[tracing::instrument(name = "fold_mission", level = "debug", skip_all)]
 async fn fold_in(room: Room, tx: &mut UserTx, mission_id: &str) -> Result<(FoldedMission, Room), StoreError> {
     let mut log = MissionLog::read(tx, mission_id, room).await?;
     let change_count = log.change_count;

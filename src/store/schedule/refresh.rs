@@ -13,7 +13,7 @@ use super::seen::{NowSeen, Seen};
 use super::slices::{Slice, joined, slices};
 use super::write::begin_alone;
 use crate::store::healing;
-use crate::store::log::keys::{MissionKeys, digests, ids_between, missions, missions_of_rows};
+use crate::store::log::keys::{Digest, MissionKeys, digests, ids_between, missions, missions_of_rows};
 use crate::store::{Store, StoreError, Tx, with_timeout};
 
 /// So many ids of rows are asked for at once.
@@ -98,7 +98,8 @@ async fn refresh_now(
     Ok(Refreshed { found, elsewhere: false })
 }
 
-/// The stretches of the overlap that have other rows than `seen` knows of.
+/// The stretches of the overlap that have other rows than `seen` knows of. After a pause that is longer than the overlap the
+/// digests tell nothing, and one statement for them might never end: then it is all of that time, page by page.
 async fn changed(
     tx: &mut Tx,
     cursor: &Cursor,
@@ -106,10 +107,16 @@ async fn changed(
     now_seen: &mut NowSeen,
     overlap: Duration,
 ) -> Result<Vec<Slice>, StoreError> {
-    let slices = slices(cursor.refreshed_at, overlap, cursor.now);
-    let from: Vec<Timestamp> = slices.iter().map(|slice| slice.from).collect();
+    let all = slices(cursor.refreshed_at, overlap, cursor.now);
+    if cursor.refreshed_at.duration_until(cursor.now).unsigned_abs() > overlap {
+        if let Some(last) = slices(cursor.now, overlap, cursor.now).last() {
+            now_seen.digest(last, Digest::default());
+        }
+        return Ok(joined(all));
+    }
+    let from: Vec<Timestamp> = all.iter().map(|slice| slice.from).collect();
     let mut changed = Vec::new();
-    for (slice, digest) in slices.into_iter().zip(digests(tx, &from).await?) {
+    for (slice, digest) in all.into_iter().zip(digests(tx, &from).await?) {
         if seen.is_changed(&slice, digest) {
             changed.push(slice);
         }

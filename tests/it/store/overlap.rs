@@ -52,6 +52,22 @@ async fn a_late_row_behind_a_seen_one_is_new_to_every_replica() {
     assert_eq!(follow(&world, &mut first).await, (0, 0));
 }
 
+/// The digests of all that time would be one statement, which might never end.
+#[tokio::test]
+async fn after_a_long_pause_every_row_since_is_followed() {
+    let (world, mut seen) = (World::new().await, Seen::default());
+    follow(&world, &mut seen).await;
+    three_missions(&world).await;
+    let pause = "UPDATE mana_ai.refresh_cursor SET refreshed_at = now() - interval '1 day';
+        UPDATE sync_changes SET created_at = now() - interval '20 hours' WHERE record_id = 'm1';
+        UPDATE sync_changes SET created_at = now() - interval '1 hour' WHERE record_id = 'm2'";
+    world.db.admin.execute(pause).await.unwrap();
+    assert_eq!(follow(&world, &mut seen).await, (3, 3));
+    assert_eq!(follow(&world, &mut seen).await, (0, 0), "the overlap is compared again, and was seen");
+    world.device("alice").edit_mission("m1", json!({ "state": "paused" }), now()).await.unwrap();
+    assert_eq!(follow(&world, &mut seen).await, (2, 1));
+}
+
 /// More rows than are kept: they are folded again where a row is added to their slice of time, and nothing is missed.
 #[tokio::test]
 async fn beyond_the_bound_rows_are_folded_again() {
