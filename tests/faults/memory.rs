@@ -183,3 +183,19 @@ async fn long_texts_anywhere_in_a_row_are_not_taken() {
     assert_eq!(stats["plansWrittenBack"], 1, "only carol's can be read: {stats}");
     check(&service, "long texts");
 }
+
+/// Each of the first is hidden by each of the others. What is kept of that is less than for each pair a number.
+#[tokio::test]
+async fn many_new_iterations_that_hide_many_others() {
+    let world = World::new().await;
+    fill(&world, "alice", 1, 8_000, "jsonb_build_object('id', 'i' || n, 'source', 'server')").await;
+    let hiding = "INSERT INTO sync_changes (app_id, table_name, record_id, user_id, op, data, field_timestamps, client_id)
+        SELECT 'ai', 'aiMissions', 'alice-1', 'alice', 'update',
+            jsonb_build_object('iterations', jsonb_agg(jsonb_build_object('id', 'b' || n))),
+            '{\"iterations\": \"2026-02-02T00:00:00.000Z\"}', 'web-2' FROM generate_series(1, 8000) AS n";
+    sqlx::query(hiding).execute(&world.db.admin).await.unwrap();
+    let service = serve(&world).await;
+    let stats = tick(&service).await;
+    assert_eq!(stats["plansWrittenBack"], 1, "{stats}");
+    check(&service, "8,000 iterations that hide 8,000");
+}
