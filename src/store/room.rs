@@ -56,6 +56,12 @@ impl Room {
         self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) * UNIT
     }
 
+    /// Gives back what is more than room for so many bytes.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        let more = (self.bytes() / UNIT).saturating_sub(bytes.div_ceil(UNIT));
+        drop(self.permit.as_mut().and_then(|permit| permit.split(more)));
+    }
+
     /// Lets it be room for so many bytes in all.
     ///
     /// # Errors

@@ -60,8 +60,9 @@ impl Held {
         }
     }
 
-    /// The room that all of it has, to be kept as long as the mission.
-    pub fn into_room(self) -> Room {
+    /// The room that all of it has, to be kept as long as the mission. Who had to wait took more than it needs.
+    pub fn into_room(mut self) -> Room {
+        self.room.shrink(self.bytes());
         self.room
     }
 

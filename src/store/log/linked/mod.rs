@@ -46,16 +46,20 @@ pub async fn read_linked(tx: &mut UserTx, links: &Links, room: &mut Room) -> Res
 /// # Errors
 /// Whatever the database answers.
 pub async fn wait_and_read_linked(tx: &mut UserTx, links: &Links) -> Result<Vec<Read>, StoreError> {
-    loop {
-        let mut room = tx.room();
-        match with_timeout(TRANSACTION, read_linked(tx, links, &mut room)).await {
-            Err(StoreError::NoRoom(bytes)) => {
-                drop(room);
-                tx.room().wait(bytes).await;
+    // The waiting too: it holds a connection.
+    with_timeout(TRANSACTION, async {
+        loop {
+            let mut room = tx.room();
+            match read_linked(tx, links, &mut room).await {
+                Err(StoreError::NoRoom(bytes)) => {
+                    drop(room);
+                    tx.room().wait(bytes).await;
+                }
+                read => return read,
             }
-            read => return read,
         }
-    }
+    })
+    .await
 }
 
 /// Where a record is.
