@@ -68,8 +68,9 @@ pub fn answer(input: &[u8]) {
     // The one fault that a tree does not know: it is the tree's own.
     if read != Err(LlmError::BadResponse("its body holds a key that cannot be read safely")) {
         assert_eq!(read.as_ref().ok().map(|answer| &answer.content), expected.as_ref());
-        // Also of an answer without a text.
-        assert_eq!(tokens.prompt, tree["usage"]["prompt_tokens"].as_u64().unwrap_or_default());
+        // Also of an answer without a text. A count of more than 32 bits is none.
+        let count = tree["usage"]["prompt_tokens"].as_u64().filter(|count| u32::try_from(*count).is_ok());
+        assert_eq!(tokens.prompt, count.unwrap_or_default());
     }
     if let Ok(answer) = read {
         plan_text(&answer.content);
