@@ -45,7 +45,7 @@ BEGIN
     END IF;
     DROP VIEW IF EXISTS mana_ai.mission_changes;
     SET LOCAL ROLE mana_ai_reader;
-    -- The same fields, each of them unpacked for itself, for replicas of an older version, which ask this one.
+    -- The fields of mana_ai.mission_fields below, with a row unpacked for each of them: replicas of an older version ask this one.
     CREATE VIEW mana_ai.mission_changes AS
     SELECT id, user_id, record_id, op, created_at, schema_version,
         ARRAY[data -> 'state', data -> 'nextRunAt', data -> 'deletedAt', data -> 'createdAt', data -> 'updatedAt']
