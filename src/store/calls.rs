@@ -16,7 +16,7 @@ macro_rules! waiting {
 
 pub(super) use waiting;
 
-/// The missions that waited longest go on, as many as there are calls again.
+/// The missions whose wait ends first go on, as many as there are calls again.
 const GO_ON: &str = concat!(
     "UPDATE mana_ai.mission_schedule SET not_before = '-infinity', waits = NULL WHERE (user_id, mission_id) IN (
          SELECT user_id, mission_id FROM mana_ai.mission_schedule WHERE ",

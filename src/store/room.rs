@@ -1,7 +1,8 @@
 //! The memory that missions take while they are read or written, of all attempts, looks and lists of this process together.
 //!
 //! What a mission takes is known only once the database has told the sizes, inside a transaction (`src/store/log/held.rs`).
-//! An attempt does not wait there: where it finds no room it ends the transaction, waits, and begins anew.
+//! An attempt does not wait there for its own mission: where it finds no room it ends the transaction, waits, and begins
+//! anew. Where it looks at other missions of its user (`MAX_UNREAD_PER_USER`), it does wait there.
 
 use std::sync::Arc;
 

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use crate::store::{StoreError, sql_time};
 
-/// How many rows there are, and their ids mixed into one number. Rows that are not the same have another digest: each id
-/// is hashed to 64 bits.
+/// How many rows there are, and the hashes of their ids, of 64 bits each, mixed into one number. A log only grows, so a slice
+/// with a new row has another digest by the count alone.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub(in crate::store) struct Digest {
     rows: i64,
